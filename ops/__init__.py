@@ -1,0 +1,1 @@
+"""What people who run Payfleet touch: the `payfleet` command and the embedded stack."""
