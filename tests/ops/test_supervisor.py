@@ -38,7 +38,8 @@ def test_children_start_in_order_each_after_the_one_before_is_ready(tmp_path: Pa
     first_is_ready = tmp_path / "first-is-ready"
     first = python_child(
         "first",
-        f"import time, pathlib; time.sleep(0.3); pathlib.Path({str(first_is_ready)!r}).touch(); time.sleep(600)",
+        "import time, pathlib; time.sleep(0.3); "
+        f"pathlib.Path({str(first_is_ready)!r}).touch(); time.sleep(600)",
         ready=first_is_ready.exists,
     )
     second = python_child(
@@ -156,9 +157,11 @@ def test_log_lines_are_passed_on_with_their_name(tmp_path: Path) -> None:
 
 
 def test_two_supervisors_do_not_share_a_state_directory(tmp_path: Path) -> None:
-    with Supervisor([python_child("web", SLEEPER)], state=tmp_path):
-        with pytest.raises(SupervisorError, match=f"already running from .* \\(process {os.getpid()}\\)"):
-            Supervisor([python_child("web", SLEEPER)], state=tmp_path).start()
+    with (
+        Supervisor([python_child("web", SLEEPER)], state=tmp_path),
+        pytest.raises(SupervisorError, match=f"already running from .* \\(process {os.getpid()}\\)"),
+    ):
+        Supervisor([python_child("web", SLEEPER)], state=tmp_path).start()
     with Supervisor([python_child("web", SLEEPER)], state=tmp_path):
         pass
 
