@@ -1,1 +1,1 @@
-"""What people who run Payfleet touch: the `payfleet` command and the embedded stack."""
+"""What people who run Payfleet touch: the command, the embedded stack, the console."""

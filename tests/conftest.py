@@ -1,0 +1,110 @@
+"""Fixtures every folder may use, and the rule that the gate accepts no skipped test."""
+
+import os
+from collections.abc import Generator
+
+import pytest
+import redis
+
+from tests import services
+
+FAIL_ON_SKIP = "PAYFLEET_FAIL_ON_SKIP"
+
+
+class ServicesReport:
+    """Tells at the end which servers the tests ran against and what could not run; the gate takes no skip."""
+
+    def __init__(self, *, fail_on_skip: bool) -> None:
+        self.fail_on_skip = fail_on_skip
+        self.found: dict[str, str] = {}
+        self.skipped: dict[str, str] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.note(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.note(report)
+
+    def note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        # What is expected to fail is reported as skipped too, and is not what is meant here.
+        if report.skipped and not hasattr(report, "wasxfail"):
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            self.skipped[report.nodeid] = reason.removeprefix("Skipped: ")
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.skipped and self.fail_on_skip and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.found:
+            terminalreporter.section("services")
+            for name, how in self.found.items():
+                terminalreporter.line(f"{name}: {how}")
+        if self.skipped:
+            verdict = f"and {FAIL_ON_SKIP} is set: FAILED" if self.fail_on_skip else "NOT tested here"
+            terminalreporter.section(f"{len(self.skipped)} skipped, {verdict}", red=True, bold=True)
+            for test, reason in self.skipped.items():
+                terminalreporter.line(f"{test}: {reason}", red=True)
+
+
+_report = pytest.StashKey[ServicesReport]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    report = ServicesReport(fail_on_skip=os.environ.get(FAIL_ON_SKIP, "") not in {"", "0"})
+    config.stash[_report] = report
+    config.pluginmanager.register(report)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(pytestconfig: pytest.Config) -> Generator[services.Found]:
+    """The Postgres server the tests may create databases on."""
+    try:
+        with services.postgres(os.environ) as found:
+            pytestconfig.stash[_report].found["Postgres"] = found.how
+            yield found
+    except services.NotFoundError as error:
+        pytest.skip(f"Postgres: {error}")
+
+
+@pytest.fixture(scope="session")
+def database_url(postgres_server: services.Found) -> Generator[str]:
+    """A fresh, empty database for this session."""
+    with services.fresh_database(postgres_server) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(pytestconfig: pytest.Config) -> Generator[str]:
+    """A RabbitMQ, in a virtual host of its own where one can be made."""
+    try:
+        found = services.rabbitmq(os.environ)
+    except services.NotFoundError as error:
+        pytest.skip(f"RabbitMQ: {error}")
+    with services.private_vhost(found) as url:
+        whose = "shared virtual host" if url == found.url else "private virtual host"
+        pytestconfig.stash[_report].found["RabbitMQ"] = f"{found.how}, {whose}"
+        yield url
+
+
+@pytest.fixture(scope="session")
+def redis_url(pytestconfig: pytest.Config) -> Generator[str]:
+    """A Redis database for the tests, emptied before and after."""
+    try:
+        with services.redis_server(os.environ) as found, redis.Redis.from_url(found.url) as client:
+            pytestconfig.stash[_report].found["Redis"] = found.how
+            client.flushdb()
+            yield found.url
+            client.flushdb()
+    except services.NotFoundError as error:
+        pytest.skip(f"Redis: {error}")
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The browser for the tests marked so."""
+    try:
+        return services.chromium()
+    except services.NotFoundError as error:
+        pytest.skip(f"browser: {error}")
