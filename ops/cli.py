@@ -17,7 +17,7 @@ from domain.settings import Settings, load
 from ops.logs import configure_logs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 app = typer.Typer(
     name="payfleet",
@@ -61,6 +61,7 @@ def web(
     """Serve the HTTP API on PORT."""
     from granian import Granian
     from granian.constants import Interfaces
+    from granian.log import LogLevels
 
     settings = _settings()
     Granian(
@@ -73,7 +74,7 @@ def web(
         blocking_threads=threads,
         backpressure=1024,  # connections, not requests: kept-alive clients count
         respawn_failed_workers=True,
-        log_level="warning",
+        log_level=LogLevels.warning,
         websockets=False,
     ).serve()
 
@@ -159,6 +160,7 @@ def advance_clock(seconds: Annotated[int, typer.Argument(help="How far time jump
 
 @app.command()
 def up(
+    *,
     demo: Annotated[bool, typer.Option("--demo", help="Drive one payment to SUCCESS, then stop.")] = False,
 ) -> None:
     """Run everything on this machine, with embedded stand-ins for what is not configured."""
@@ -193,9 +195,13 @@ def _queue(name: str) -> Queue:
 
 
 @contextmanager
-def _until_signal() -> Iterator[threading.Event]:
+def _until_signal() -> Generator[threading.Event]:
     """An event that SIGTERM and SIGINT set: the process then finishes or gives back what it holds, and ends."""
     stop = threading.Event()
+
+    def on_signal(_number: int, _frame: object) -> None:
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, on_signal)
     yield stop

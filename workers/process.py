@@ -69,9 +69,7 @@ class QueueWorkers:
     def stop(self) -> None:
         """Finish what is under way, give back what was only fetched, and close."""
         self._stopping.set()
-        stops = [
-            threading.Thread(target=worker.stop, args=(_STOP_SECONDS * 1000,)) for worker in self._workers
-        ]
+        stops = [threading.Thread(target=worker.stop, args=(_STOP_SECONDS * 1000,)) for worker in self._workers]
         for thread in stops:
             thread.start()
         for thread in stops:
