@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,9 +12,7 @@ from domain.errors import PayfleetError, SettingsError
 from domain.jobs import Queue
 from domain.settings import Settings, load
 from ops.logs import configure_logs
-
-if TYPE_CHECKING:
-    from collections.abc import Generator
+from ops.signals import until_signal
 
 app = typer.Typer(
     name="payfleet",
@@ -88,7 +83,7 @@ def relay() -> None:
 
     settings = _settings()
     exchange = settings.rabbitmq_exchange
-    with make_database(settings, "relay") as database, _until_signal() as stop:
+    with make_database(settings, "relay") as database, until_signal() as stop:
         Relay(database, ConfirmingPublisher(_rabbitmq_url(settings), exchange), exchange).run(stop)
 
 
@@ -104,7 +99,7 @@ def worker(
     wanted = [_queue(name) for name in queues.split(",") if name.strip()] or list(Queue)
     settings = _settings()
     broker = LedgerBroker(_rabbitmq_url(settings))
-    with _until_signal() as stop, job_context(settings) as context:
+    with until_signal() as stop, job_context(settings) as context:
         run_worker(broker, context, wanted, stop)
 
 
@@ -115,7 +110,7 @@ def scheduler() -> None:
     from workers.scheduler import run_scheduler
 
     settings = _settings()
-    with make_database(settings, "scheduler") as database, _until_signal() as stop:
+    with make_database(settings, "scheduler") as database, until_signal() as stop:
         run_scheduler(database, settings.database_url.get_secret_value(), stop)
 
 
@@ -192,16 +187,3 @@ def _queue(name: str) -> Queue:
     except ValueError:
         message = f"--queues: {name.strip()!r} is none of {', '.join(Queue)}"
         raise SettingsError(message) from None
-
-
-@contextmanager
-def _until_signal() -> Generator[threading.Event]:
-    """An event that SIGTERM and SIGINT set: the process then finishes or gives back what it holds, and ends."""
-    stop = threading.Event()
-
-    def on_signal(_number: int, _frame: object) -> None:
-        stop.set()
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, on_signal)
-    yield stop
