@@ -1,0 +1,100 @@
+"""The record of calls to Paystack: written before a call is sent, settled when its outcome is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from uuid import UUID
+
+    from db.connection import Connection
+
+# Whoever opens an attempt learns whether an earlier one under the same reference was never settled. The statement
+# reads the table as it was before its own insert.
+_OPEN = """
+WITH attempt AS MATERIALIZED (
+    SELECT * FROM unnest(%(job_ids)s::uuid[], %(tokens)s::integer[], %(payment_ids)s::uuid[], %(references)s::text[])
+        AS a (job_id, token, payment_id, reference)
+), opened AS (
+    INSERT INTO payment_attempts (job_id, token, payment_id, kind, reference, sent_at)
+    SELECT job_id, token, payment_id, %(kind)s, reference, payfleet_now() FROM attempt
+)
+SELECT a.job_id FROM attempt a
+WHERE a.token > 1 AND EXISTS (
+    SELECT FROM payment_attempts p
+    WHERE p.payment_id = a.payment_id AND p.reference = a.reference AND p.outcome = 'unknown'
+)
+"""
+_SETTLE = """
+UPDATE payment_attempts p SET outcome = a.outcome::attempt_outcome, detail = a.detail, settled_at = payfleet_now()
+FROM unnest(%(job_ids)s::uuid[], %(tokens)s::integer[], %(outcomes)s::text[], %(details)s::text[])
+    AS a (job_id, token, outcome, detail)
+WHERE p.job_id = a.job_id AND p.token = a.token
+"""
+_RESOLVE = """
+UPDATE payment_attempts SET outcome = %(outcome)s, detail = %(detail)s, settled_at = payfleet_now()
+WHERE payment_id = %(payment_id)s AND reference = %(reference)s AND outcome = 'unknown'
+"""
+
+
+class AttemptOutcome(StrEnum):
+    """What became of a call. UNKNOWN is never taken for REFUSED: Paystack may have done it."""
+
+    UNKNOWN = "unknown"
+    DONE = "done"
+    REFUSED = "refused"
+    NOT_SENT = "not_sent"
+
+
+@dataclass(frozen=True, slots=True)
+class NewAttempt:
+    """A call about to be made by one run of a job."""
+
+    job_id: UUID
+    token: int
+    payment_id: UUID
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class SettledAttempt:
+    """What became of the call that one run of a job made."""
+
+    job_id: UUID
+    token: int
+    outcome: AttemptOutcome
+    detail: str | None
+
+
+def open_attempts(tx: Connection, *, kind: str, attempts: Sequence[NewAttempt]) -> set[UUID]:
+    """Record calls that will be sent now; returns the jobs whose reference has an earlier call of unknown outcome."""
+    parameters = {
+        "kind": kind,
+        "job_ids": [a.job_id for a in attempts],
+        "tokens": [a.token for a in attempts],
+        "payment_ids": [a.payment_id for a in attempts],
+        "references": [a.reference for a in attempts],
+    }
+    return {row[0] for row in tx.execute(_OPEN, parameters).fetchall()}
+
+
+def settle_attempts(tx: Connection, attempts: Sequence[SettledAttempt]) -> None:
+    """Write what became of calls; an unknown outcome may be settled later, by `resolve_attempts`."""
+    parameters = {
+        "job_ids": [a.job_id for a in attempts],
+        "tokens": [a.token for a in attempts],
+        "outcomes": [a.outcome for a in attempts],
+        "details": [a.detail for a in attempts],
+    }
+    tx.execute(_SETTLE, parameters)
+
+
+def resolve_attempts(
+    tx: Connection, *, payment_id: UUID, reference: str, outcome: AttemptOutcome, detail: str
+) -> None:
+    """Settle every unknown call under a reference, once Paystack was asked what it knows of it."""
+    parameters = {"payment_id": payment_id, "reference": reference, "outcome": outcome, "detail": detail}
+    tx.execute(_RESOLVE, parameters)

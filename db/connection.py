@@ -1,0 +1,101 @@
+"""The way to Postgres: a pool, short transactions, and one place where driver errors become Payfleet's."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Self
+
+import orjson
+import psycopg
+from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from domain.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_SESSION_OPTIONS = " ".join(
+    (
+        # Our statements are few, wide and prepared: planning one anew costs more than running it.
+        "-c plan_cache_mode=force_generic_plan",
+        "-c TimeZone=UTC",
+        "-c statement_timeout=10s",
+        "-c lock_timeout=5s",
+        # A process that stalls inside a transaction must not hold locks, nor vacuum's horizon, for long.
+        "-c idle_in_transaction_session_timeout=10s",
+    )
+)
+_POOL_WAIT_SECONDS = (
+    5.0  # longer than any statement takes on a healthy day; then the caller hears "unavailable"
+)
+
+set_json_dumps(orjson.dumps)
+set_json_loads(orjson.loads)
+
+
+class Database:
+    """A pool of connections in autocommit mode; open it after a fork, once per process."""
+
+    def __init__(self, url: str, *, minimum: int, maximum: int, name: str) -> None:
+        """Prepare a pool; no connection is made until `open`."""
+        self._pool: ConnectionPool[Connection] = ConnectionPool(
+            url,
+            min_size=minimum,
+            max_size=maximum,
+            timeout=_POOL_WAIT_SECONDS,
+            max_lifetime=1800.0,
+            open=False,
+            name=name,
+            kwargs={
+                "autocommit": True,
+                "options": _SESSION_OPTIONS,
+                "application_name": f"payfleet-{name}",
+                "prepare_threshold": 0,
+                "connect_timeout": 5,
+            },
+        )
+
+    def __enter__(self) -> Self:
+        """Open the pool in the background: a process may start before Postgres does."""
+        self._pool.open(wait=False)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close every connection."""
+        self._pool.close()
+
+    @contextmanager
+    def connection(self) -> Iterator[Connection]:
+        """Lend a connection on which each statement commits by itself.
+
+        Raises:
+            UnavailableError: Postgres cannot be reached, is shutting down, or refuses writes.
+
+        """
+        with translated_errors(), self._pool.connection() as connection:
+            yield connection
+
+    @contextmanager
+    def transaction(self) -> Iterator[Connection]:
+        """Lend a connection inside one transaction, committed at the end and rolled back on any error.
+
+        Raises:
+            UnavailableError: as `connection`; a commit whose answer was lost counts as this too.
+
+        """
+        with translated_errors(), self._pool.connection() as connection, connection.transaction():
+            yield connection
+
+
+@contextmanager
+def translated_errors() -> Iterator[None]:
+    """Turn "Postgres is not there" into UnavailableError; a broken constraint or bad SQL stays what it is: a defect."""
+    try:
+        yield
+    except (PoolTimeout, psycopg.errors.ReadOnlySqlTransaction) as error:
+        raise UnavailableError(str(error)) from error
+    except psycopg.OperationalError as error:
+        raise UnavailableError(str(error).strip() or type(error).__name__) from error

@@ -1,0 +1,267 @@
+"""Payments: accepted in one statement, changed under their lock, each change with its history line and its event."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from psycopg.types.json import Jsonb
+
+from domain.jobs import QUEUE_OF, JobKind
+from domain.money import Currency, Money
+from domain.payment import Change, FactName, Instrument, Payment, PaymentStatus, Source
+from domain.rendering import render_payment
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from uuid import UUID
+
+    from db.connection import Connection
+
+# One round trip, one commit: the key, the payment, the first line of its history and the job that will serve it.
+# Nothing is inserted when the key is taken, or when the currency does not take this amount.
+_ACCEPT = """
+WITH fresh AS MATERIALIZED (
+    SELECT at, payfleet_uuid7(at) AS payment_id, payfleet_uuid7(at) AS job_id
+    FROM (SELECT payfleet_now() AS at) AS clock
+    WHERE EXISTS (
+        SELECT FROM supported_currencies
+        WHERE code = %(currency)s AND is_active AND %(amount)s BETWEEN min_amount AND max_amount
+    )
+), claimed AS (
+    INSERT INTO idempotency_keys (caller, key, fingerprint, payment_id, created_at)
+    SELECT %(caller)s, %(key)s, %(fingerprint)s, payment_id, at FROM fresh WHERE %(key)s::text IS NOT NULL
+    ON CONFLICT (caller, key) DO NOTHING
+    RETURNING payment_id
+), accepted AS (
+    INSERT INTO payments (id, user_id, order_id, amount, currency, email_sealed, channels, callback_url, metadata,
+        created_at, updated_at)
+    SELECT payment_id, %(user_id)s, %(order_id)s, %(amount)s, %(currency)s, %(email_sealed)s, %(channels)s,
+        %(callback_url)s, %(metadata)s, at, at
+    FROM fresh WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM claimed)
+    RETURNING id, created_at
+), history AS (
+    INSERT INTO payment_history (payment_id, version, fact, status, source, correlation_id, created_at)
+    SELECT id, 1, %(fact)s, 'PENDING', %(source)s, %(correlation_id)s, created_at FROM accepted
+), job AS (
+    INSERT INTO jobs (id, kind, queue, payload, run_at, correlation_id, trace_context, created_at)
+    SELECT job_id, %(job_kind)s, %(job_queue)s, jsonb_build_object('payment_id', accepted.id), at,
+        %(correlation_id)s, %(trace_context)s, at
+    FROM accepted, fresh
+)
+SELECT id, created_at FROM accepted
+"""
+_COLUMNS = """
+    p.id, p.user_id, p.order_id, p.amount, p.currency, p.status, p.version, p.reference_sequence, p.created_at,
+    p.access_code, p.authorization_url, p.gateway_transaction_id, p.channel, p.card_type, p.card_brand, p.card_last4,
+    p.card_exp_month, p.card_exp_year, p.failure_code, p.failure_message, p.review_reason, p.paid_at, p.metadata
+"""
+_GET = f"SELECT {_COLUMNS} FROM payments p WHERE p.id = %(id)s"
+# Joined to unnest, not "= ANY": a prepared plan then looks into the one partition of each id.
+_GET_MANY = f"SELECT {_COLUMNS} FROM unnest(%(ids)s::uuid[]) AS wanted (id) JOIN payments p USING (id)"
+_LOCK_MANY = f"{_GET_MANY} ORDER BY p.id FOR UPDATE OF p"
+_GET_ORDERS = """
+SELECT p.id, p.email_sealed, p.channels, p.callback_url
+FROM unnest(%(ids)s::uuid[]) AS wanted (id) JOIN payments p USING (id)
+"""
+_NEXT_REFERENCE = """
+UPDATE payments SET reference_sequence = reference_sequence + 1, updated_at = payfleet_now()
+WHERE id = %(id)s AND reference_sequence = %(sequence)s AND authorization_url IS NULL
+"""
+_WRITE_CHANGES = """
+WITH change AS MATERIALIZED (
+    SELECT * FROM jsonb_to_recordset(%(changes)s) AS c (
+        id uuid, status payment_status, version integer, access_code text, authorization_url text,
+        gateway_transaction_id numeric, gateway_response jsonb, channel text, card_type text, card_brand text,
+        card_last4 text, card_exp_month smallint, card_exp_year smallint, failure_code text, failure_message text,
+        review_reason text, paid_at timestamptz,
+        fact text, source text, details jsonb, correlation_id text, event text, data jsonb)
+), moved AS (
+    UPDATE payments p SET status = c.status, version = c.version, access_code = c.access_code,
+        authorization_url = c.authorization_url, gateway_transaction_id = c.gateway_transaction_id,
+        gateway_response = coalesce(c.gateway_response, p.gateway_response), channel = c.channel,
+        card_type = c.card_type, card_brand = c.card_brand, card_last4 = c.card_last4,
+        card_exp_month = c.card_exp_month, card_exp_year = c.card_exp_year, failure_code = c.failure_code,
+        failure_message = c.failure_message, review_reason = c.review_reason,
+        -- Some answers about paid transactions carry no time: then it is when we heard of it.
+        paid_at = CASE WHEN c.status = 'SUCCESS' THEN coalesce(c.paid_at, payfleet_now()) ELSE c.paid_at END,
+        updated_at = payfleet_now()
+    -- Several changes of one payment are several lines of history; its row takes the newest.
+    FROM (SELECT DISTINCT ON (id) * FROM change ORDER BY id, version DESC) c WHERE p.id = c.id
+), history AS (
+    INSERT INTO payment_history (payment_id, version, fact, status, source, details, correlation_id, created_at)
+    SELECT id, version, fact, status, source, details, correlation_id, payfleet_now() FROM change
+)
+INSERT INTO events (id, type, subject, data, correlation_id, created_at)
+SELECT payfleet_uuid7(payfleet_now()), event, id, data, correlation_id, payfleet_now()
+FROM change WHERE event IS NOT NULL
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPayment:
+    """A payment to accept: checked, its e-mail address sealed, not stored yet."""
+
+    user_id: str
+    order_id: str
+    money: Money
+    email_sealed: bytes
+    channels: Sequence[str]
+    callback_url: str | None
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderDetails:
+    """What initialization needs beyond the payment itself."""
+
+    email_sealed: bytes
+    channels: Sequence[str]
+    callback_url: str | None
+
+
+def accept_payment(
+    connection: Connection,
+    *,
+    new: NewPayment,
+    caller: str,
+    key: str | None,
+    fingerprint: bytes,
+    correlation_id: str,
+    trace_context: str | None,
+) -> Payment | None:
+    """Store a payment with its job, its history and its idempotency key, all or nothing.
+
+    Returns:
+        The payment, or None when nothing was stored: the caller used the key before, or the currency is not active
+        or does not take this amount (`get_idempotency_key` and `get_currency_limits` tell which).
+
+    """
+    parameters = {
+        "caller": caller,
+        "key": key,
+        "fingerprint": fingerprint,
+        "user_id": new.user_id,
+        "order_id": new.order_id,
+        "amount": new.money.amount,
+        "currency": new.money.currency,
+        "email_sealed": new.email_sealed,
+        "channels": list(new.channels),
+        "callback_url": new.callback_url,
+        "metadata": Jsonb(new.metadata),
+        "fact": FactName.ACCEPTED,
+        "source": Source.CLIENT,
+        "job_kind": JobKind.INITIALIZE_PAYMENT,
+        "job_queue": QUEUE_OF[JobKind.INITIALIZE_PAYMENT],
+        "correlation_id": correlation_id,
+        "trace_context": trace_context,
+    }
+    row = connection.execute(_ACCEPT, parameters).fetchone()
+    if row is None:
+        return None
+    return Payment(
+        id=row[0],
+        user_id=new.user_id,
+        order_id=new.order_id,
+        money=new.money,
+        status=PaymentStatus.PENDING,
+        version=1,
+        reference_sequence=1,
+        created_at=row[1],
+        metadata=new.metadata,
+    )
+
+
+def get_payment(connection: Connection, payment_id: UUID) -> Payment | None:
+    """Read one payment by its primary key."""
+    row = connection.execute(_GET, {"id": payment_id}).fetchone()
+    return None if row is None else _payment(row)
+
+
+def get_payments(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, Payment]:
+    """Read payments; those that do not exist are missing from the answer."""
+    return {row[0]: _payment(row) for row in connection.execute(_GET_MANY, {"ids": list(ids)}).fetchall()}
+
+
+def lock_payments(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, Payment]:
+    """Read payments and lock them until the transaction ends, in the order of their ids, so that batches cannot
+    deadlock."""
+    return {row[0]: _payment(row) for row in tx.execute(_LOCK_MANY, {"ids": sorted(set(ids))}).fetchall()}
+
+
+def get_order_details(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, OrderDetails]:
+    """Read what initialization sends to Paystack beside amount and reference."""
+    rows = connection.execute(_GET_ORDERS, {"ids": list(ids)}).fetchall()
+    return {row[0]: OrderDetails(bytes(row[1]), row[2], row[3]) for row in rows}
+
+
+def take_next_reference(tx: Connection, payment: Payment) -> None:
+    """Give up the payment's reference for a new one: Paystack holds a transaction under it whose URL is lost."""
+    tx.execute(_NEXT_REFERENCE, {"id": payment.id, "sequence": payment.reference_sequence})
+
+
+@dataclass(frozen=True, slots=True)
+class SourcedChange:
+    """A change with who told it and in answer to which request."""
+
+    change: Change
+    source: Source
+    correlation_id: str
+
+
+def write_changes(tx: Connection, changes: Sequence[SourcedChange]) -> None:
+    """Write the changes of payments locked in this transaction, each with its history line and its event."""
+    if changes:
+        tx.execute(_WRITE_CHANGES, {"changes": Jsonb([_record(change) for change in changes])})
+
+
+def _record(sourced: SourcedChange) -> dict[str, Any]:
+    change, after = sourced.change, sourced.change.after
+    instrument = after.instrument
+    return {
+        "id": after.id,
+        "status": after.status,
+        "version": after.version,
+        "access_code": after.access_code,
+        "authorization_url": after.authorization_url,
+        "gateway_transaction_id": after.gateway_transaction_id,
+        "gateway_response": change.response,
+        "channel": instrument.channel,
+        "card_type": instrument.card_type,
+        "card_brand": instrument.card_brand,
+        "card_last4": instrument.card_last4,
+        "card_exp_month": instrument.card_exp_month,
+        "card_exp_year": instrument.card_exp_year,
+        "failure_code": after.failure_code,
+        "failure_message": after.failure_message,
+        "review_reason": after.review_reason,
+        "paid_at": after.paid_at,
+        "fact": change.name,
+        "source": sourced.source,
+        "details": change.details,
+        "correlation_id": sourced.correlation_id,
+        "event": change.event,
+        "data": None if change.event is None else render_payment(after),
+    }
+
+
+def _payment(row: tuple[Any, ...]) -> Payment:
+    return Payment(
+        id=row[0],
+        user_id=row[1],
+        order_id=row[2],
+        money=Money(row[3], Currency(row[4])),
+        status=PaymentStatus(row[5]),
+        version=row[6],
+        reference_sequence=row[7],
+        created_at=row[8],
+        access_code=row[9],
+        authorization_url=row[10],
+        gateway_transaction_id=None if row[11] is None else int(row[11]),
+        instrument=Instrument(*row[12:18]),
+        failure_code=row[18],
+        failure_message=row[19],
+        review_reason=row[20],
+        paid_at=row[21],
+        metadata=row[22],
+    )

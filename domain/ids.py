@@ -1,0 +1,94 @@
+"""Identifiers: UUIDv7 inside, a typed prefix and Crockford base32 outside (the TypeID form).
+
+`pay_01jd7v…` is easy to read aloud, sorts by time, and says what it names. The same 26 characters make a payment's
+Paystack reference, so the reference leads back to the row without an index of its own.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from uuid import UUID
+
+_ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
+_VALUE = {letter: value for value, letter in enumerate(_ALPHABET)}
+_LENGTH = 26  # 26 * 5 bits hold the 128 of a UUID; the first letter is at most '7'
+
+REFERENCE_PREFIX = "pf-"
+
+
+class Prefix(StrEnum):
+    """What an identifier names."""
+
+    PAYMENT = "pay"
+    EVENT = "evt"
+    JOB = "job"
+    WEBHOOK = "whk"
+
+
+class MalformedIdError(ValueError):
+    """The text is not an identifier of the kind asked for."""
+
+
+def _encode(value: UUID) -> str:
+    number = value.int
+    letters = [""] * _LENGTH
+    for position in range(_LENGTH - 1, -1, -1):
+        letters[position] = _ALPHABET[number & 31]
+        number >>= 5
+    return "".join(letters)
+
+
+def _decode(text: str) -> UUID:
+    if len(text) != _LENGTH or text[0] > "7":
+        raise MalformedIdError(text)
+    number = 0
+    for letter in text:
+        value = _VALUE.get(letter)
+        if value is None:
+            raise MalformedIdError(text)
+        number = number << 5 | value
+    return UUID(int=number)
+
+
+def show(prefix: Prefix, value: UUID) -> str:
+    """Write an identifier as clients see it, such as `pay_01jd7v3m9ye5s8x4q2k6t0n1rc`."""
+    return f"{prefix}_{_encode(value)}"
+
+
+def parse(prefix: Prefix, text: str) -> UUID:
+    """Read an identifier that a client sent.
+
+    Raises:
+        MalformedIdError: another prefix, another length, or a letter outside the alphabet.
+
+    """
+    head, _, tail = text.partition("_")
+    if head != prefix:
+        raise MalformedIdError(text)
+    return _decode(tail)
+
+
+def reference_of(payment_id: UUID, sequence: int) -> str:
+    """Make the Paystack reference of a payment's n-th transaction: `pf-…`, then `pf-….2`, `pf-….3`.
+
+    Paystack takes letters, digits, `-`, `.` and `=` in a reference, and each reference only once, ever.
+    """
+    stem = REFERENCE_PREFIX + _encode(payment_id)
+    return stem if sequence == 1 else f"{stem}.{sequence}"
+
+
+def payment_of(reference: str) -> tuple[UUID, int]:
+    """Find the payment and the sequence number that a reference was made from.
+
+    Raises:
+        MalformedIdError: the reference was not made by Payfleet.
+
+    """
+    if not reference.startswith(REFERENCE_PREFIX):
+        raise MalformedIdError(reference)
+    stem, dot, tail = reference[len(REFERENCE_PREFIX) :].partition(".")
+    if not dot:
+        return _decode(stem), 1
+    if not tail.isascii() or not tail.isdigit() or len(tail) > 4 or tail[0] == "0" or tail == "1":
+        raise MalformedIdError(reference)
+    return _decode(stem), int(tail)

@@ -1,0 +1,79 @@
+"""The Flask application and its composition root."""
+
+from __future__ import annotations
+
+import atexit
+import re
+import secrets
+from typing import TYPE_CHECKING
+
+from flask import Flask, Response, g, request
+
+from db.connection import Database
+from db.sealing import Seal
+from domain.settings import Settings, load
+from ingress.auth import Authenticator
+from ingress.envelope import register_error_handlers
+from ingress.health import health_blueprint
+from ingress.payments import payments_blueprint
+from ingress.waiting import WaitingRoom
+from ingress.webhooks import webhooks_blueprint
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_BODY_BYTES_MAX = 64 * 1024
+_WAITING_PLACES = 24  # of the process's request threads; the others stay free for those who do not wait
+_REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
+_TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, version 00
+
+_HEADERS: Mapping[str, str] = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def create_app(settings: Settings | None = None) -> Flask:
+    """Build the application; granian calls this once in each of its processes, after the fork.
+
+    Raises:
+        SettingsError: the environment does not describe a service that could run.
+
+    """
+    settings = settings or load()
+    database = Database(
+        settings.database_url.get_secret_value(),
+        minimum=settings.database_pool_min,
+        maximum=settings.database_pool_max,
+        name="web",
+    ).__enter__()
+    atexit.register(database.__exit__)
+    seal = Seal(settings.encryption_key)
+    app = Flask("payfleet", static_folder=None)
+    app.config["MAX_CONTENT_LENGTH"] = _BODY_BYTES_MAX
+    app.before_request(_identify_request)
+    app.after_request(_finish_response)
+    register_error_handlers(app)
+    app.register_blueprint(health_blueprint(database))
+    room = WaitingRoom(database, _WAITING_PLACES)
+    app.register_blueprint(payments_blueprint(database, seal, Authenticator(settings), room))
+    app.register_blueprint(
+        webhooks_blueprint(database, seal, settings.paystack_secret_key.get_secret_value().encode())
+    )
+    return app
+
+
+def _identify_request() -> None:
+    """Give the request its id, the caller's own if it sent a usable one: it follows the payment through every log."""
+    given = request.headers.get("X-Request-Id", "")
+    g.request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(10)}"
+    trace = request.headers.get("traceparent", "")
+    g.trace_context = trace if _TRACEPARENT.fullmatch(trace) else None
+
+
+def _finish_response(response: Response) -> Response:
+    response.headers.update(_HEADERS)
+    response.headers["X-Request-Id"] = g.request_id
+    return response

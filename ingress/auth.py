@@ -1,0 +1,123 @@
+"""Who is calling: a JWT read into a caller with roles."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import jwt
+from flask import request
+
+from domain.errors import ErrorCode, RefusedError, SettingsError
+
+if TYPE_CHECKING:
+    from domain.settings import Settings
+
+_LEEWAY_SECONDS = 10  # clocks of two machines
+_SUBJECT_LENGTH_MAX = 255
+
+
+class Role(StrEnum):
+    """What a caller may do. A customer acts for itself only: `sub` is its userId."""
+
+    CUSTOMER = "customer"
+    SERVICE = "service"
+    SUPPORT = "support"
+    FINANCE = "finance"
+    ADMIN = "admin"
+
+
+PAYS_FOR_ANYONE = frozenset({Role.SERVICE, Role.ADMIN})
+READS_EVERYTHING = frozenset({Role.SERVICE, Role.SUPPORT, Role.FINANCE, Role.ADMIN})
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """An authenticated caller."""
+
+    subject: str
+    roles: frozenset[Role]
+
+    def may_pay_for(self, user_id: str) -> bool:
+        """Whether the caller may start a payment of this user."""
+        return bool(self.roles & PAYS_FOR_ANYONE) or (Role.CUSTOMER in self.roles and self.subject == user_id)
+
+    def may_read(self, user_id: str) -> bool:
+        """Whether the caller may see payments of this user."""
+        return bool(self.roles & READS_EVERYTHING) or (
+            Role.CUSTOMER in self.roles and self.subject == user_id
+        )
+
+
+class Authenticator:
+    """Checks bearer tokens against the one configured key and its one family of algorithms."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Read the key.
+
+        Raises:
+            SettingsError: JWT_PUBLIC_KEY is no PEM public key for RS256 or ES256.
+
+        """
+        if settings.jwt_secret is not None:
+            self._key: Any = settings.jwt_secret.get_secret_value().encode()
+            self._algorithms = ["HS256"]
+        else:
+            self._key, self._algorithms = _public_key(settings.jwt_public_key or "")
+        self._decoder = jwt.PyJWT(
+            {
+                "require": ["exp", "sub"],
+                "enforce_minimum_key_length": True,
+                "verify_aud": bool(settings.jwt_audience),
+            }
+        )
+        self._issuer = settings.jwt_issuer
+        self._audience = settings.jwt_audience
+
+    def caller(self) -> Caller:
+        """Authenticate the current request.
+
+        Raises:
+            RefusedError: no token, or one that is malformed, expired, unsigned, or signed by another key.
+
+        """
+        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise RefusedError(ErrorCode.UNAUTHORIZED, "A bearer token is needed.", field="Authorization")
+        try:
+            claims = self._decoder.decode(
+                token.strip(),
+                self._key,
+                algorithms=self._algorithms,
+                issuer=self._issuer,
+                audience=self._audience,
+                leeway=_LEEWAY_SECONDS,
+            )
+        except jwt.PyJWTError as error:
+            raise _invalid(type(error).__name__) from None
+        subject = claims["sub"]
+        if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_LENGTH_MAX or "\x00" in subject:
+            raise _invalid("sub is not a name")
+        return Caller(subject, _roles(claims.get("roles")))
+
+
+def _invalid(details: str) -> RefusedError:
+    return RefusedError(
+        ErrorCode.UNAUTHORIZED, "The token is not valid.", details=details, field="Authorization"
+    )
+
+
+def _roles(claim: object) -> frozenset[Role]:
+    names = [claim] if isinstance(claim, str) else claim if isinstance(claim, list) else []
+    return frozenset(Role(name) for name in names if name in Role.__members__.values())
+
+
+def _public_key(pem: str) -> tuple[Any, list[str]]:
+    for algorithm in ("RS256", "ES256"):
+        try:
+            return jwt.get_algorithm_by_name(algorithm).prepare_key(pem.replace("\\n", "\n")), [algorithm]
+        except (jwt.InvalidKeyError, TypeError, ValueError):
+            continue
+    message = "JWT_PUBLIC_KEY: not a PEM public key for RS256 or ES256"
+    raise SettingsError(message)

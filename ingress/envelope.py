@@ -1,0 +1,101 @@
+"""The shape of every answer: `{success, data, error, timestamp, requestId}`, whatever happened."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+from flask import Flask, Response, g
+from werkzeug.exceptions import HTTPException
+
+from domain.errors import STATUS_OF, ErrorCode, RefusedError, UnavailableError
+from domain.instants import instant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_log = structlog.get_logger(__name__)
+
+_CODE_OF_STATUS: dict[int, ErrorCode] = {
+    HTTPStatus.NOT_FOUND: ErrorCode.NOT_FOUND,
+    HTTPStatus.METHOD_NOT_ALLOWED: ErrorCode.METHOD_NOT_ALLOWED,
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ErrorCode.PAYLOAD_TOO_LARGE,
+    HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+}
+_RETRY_AFTER_UNAVAILABLE_SECONDS = 2
+
+
+def answer(
+    data: Mapping[str, Any], status: HTTPStatus = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+) -> Response:
+    """Answer with data."""
+    return _respond(status, success=True, data=data, error=None, headers=headers)
+
+
+def refuse(
+    code: ErrorCode,
+    message: str,
+    *,
+    details: str | None = None,
+    field: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Answer with an error."""
+    error = {"code": code.value, "message": message, "details": details, "field": field}
+    return _respond(STATUS_OF[code], success=False, data=None, error=error, headers=headers)
+
+
+def _respond(
+    status: HTTPStatus,
+    *,
+    success: bool,
+    data: Mapping[str, Any] | None,
+    error: Mapping[str, Any] | None,
+    headers: Mapping[str, str] | None,
+) -> Response:
+    body = {
+        "success": success,
+        "data": data,
+        "error": error,
+        # For people reading along; nothing stored or compared comes from this machine's clock.
+        "timestamp": instant(datetime.fromtimestamp(time.time(), UTC)),
+        "requestId": g.request_id,
+    }
+    response = Response(orjson.dumps(body), status=status, mimetype="application/json")
+    if headers:
+        response.headers.update(headers)
+    return response
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Make every error of every route leave in the envelope."""
+
+    @app.errorhandler(RefusedError)
+    def _refused(error: RefusedError) -> Response:
+        headers = {"WWW-Authenticate": "Bearer"} if error.code is ErrorCode.UNAUTHORIZED else None
+        return refuse(error.code, error.message, details=error.details, field=error.field, headers=headers)
+
+    @app.errorhandler(UnavailableError)
+    def _unavailable(error: UnavailableError) -> Response:
+        _log.warning("request.unavailable", error=str(error), request_id=g.request_id)
+        return refuse(
+            ErrorCode.SERVICE_UNAVAILABLE,
+            "Payfleet cannot reach its database; nothing was stored.",
+            details="Send the same request again, with the same Idempotency-Key.",
+            headers={"Retry-After": str(_RETRY_AFTER_UNAVAILABLE_SECONDS)},
+        )
+
+    @app.errorhandler(HTTPException)
+    def _http(error: HTTPException) -> Response:
+        code = _CODE_OF_STATUS.get(error.code or 0, ErrorCode.INVALID_REQUEST)
+        headers = {name: value for name, value in error.get_headers() if name == "Allow"}
+        return refuse(code, error.description or code.value, headers=headers)
+
+    @app.errorhandler(Exception)
+    def _unexpected(error: Exception) -> Response:
+        _log.error("request.failed", exc_info=error, request_id=g.request_id)
+        return refuse(ErrorCode.INTERNAL_ERROR, "Payfleet failed to serve this request.")

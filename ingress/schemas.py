@@ -1,0 +1,63 @@
+"""The bodies of the public API: strict types, no unknown fields, amounts as integers of the subunit."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+
+from domain.money import Currency
+
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
+# The shape only: whether the mailbox exists is for Paystack to find out.
+Email = Annotated[
+    str,
+    StringConstraints(
+        max_length=254, pattern=r"^[^@\s]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z]{2,63}$"
+    ),
+]
+HttpUrl = Annotated[str, StringConstraints(max_length=2048, pattern=r"^https?://[^\s/?#]+[^\s]*$")]
+
+
+class Channel(StrEnum):
+    """How a customer may pay on Paystack's page; which of them work depends on currency and merchant."""
+
+    CARD = "card"
+    BANK = "bank"
+    APPLE_PAY = "apple_pay"
+    USSD = "ussd"
+    QR = "qr"
+    MOBILE_MONEY = "mobile_money"
+    BANK_TRANSFER = "bank_transfer"
+    EFT = "eft"
+    CAPITEC_PAY = "capitec_pay"
+    PAYATTITUDE = "payattitude"
+
+
+class PaymentRequest(BaseModel):
+    """The body of `POST /payments`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    userId: Identifier
+    orderId: Identifier
+    amount: Annotated[int, Field(strict=True, gt=0, lt=2**63)]
+    currency: Currency = Currency.NGN
+    email: Email
+    channels: Annotated[list[Channel], Field(max_length=10)] | None = None
+    paymentChannel: Channel | None = None
+    callbackUrl: HttpUrl | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_way_to_name_channels(self) -> Self:
+        if self.channels is not None and self.paymentChannel is not None:
+            message = "send either channels or paymentChannel"
+            raise ValueError(message)
+        return self
+
+    @property
+    def wanted_channels(self) -> list[Channel]:
+        """The channels asked for; empty means all there are."""
+        return [self.paymentChannel] if self.paymentChannel is not None else self.channels or []

@@ -1,0 +1,29 @@
+"""Everything a use case may touch, in one frozen bundle made by the composition root."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from db.connection import Database
+    from db.sealing import Seal
+    from jobs.calls import GatewayThreads
+    from jobs.paystack.client import Paystack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobContext:
+    """The database, the gateway, and the few settings that use cases need."""
+
+    database: Database
+    seal: Seal
+    paystack: Paystack
+    gateway: GatewayThreads
+    callback_url: str | None
+    live: bool
+
+    def jitter(self) -> float:
+        """A number in [0, 1) that spreads retries."""
+        return random.random()  # noqa: S311 - spreads load, keeps no secret

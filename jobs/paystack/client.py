@@ -1,0 +1,146 @@
+"""The Paystack calls that Payfleet makes, each answered by one of `jobs.paystack.answers`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
+
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from jobs.paystack.answers import Answer, Done, NotSent, Refused, Throttled, Unknown
+from jobs.paystack.transport import Response
+from jobs.paystack.wire import InitializedTransaction, Transaction
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from domain.money import Money
+    from jobs.paystack.transport import Transport
+
+Model = TypeVar("Model", bound=BaseModel)
+
+_RETRY_AFTER_SECONDS_DEFAULT = 10.0
+_RETRY_AFTER_SECONDS_MAX = 120.0  # the windows last 60 s; anything longer is a misreading
+_NOT_FOUND = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InitializeRequest:
+    """What initialize is asked for; `channels` empty means all that the merchant has."""
+
+    reference: str
+    email: str
+    money: Money
+    channels: Sequence[str]
+    callback_url: str | None
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedTransaction:
+    """A transaction and the raw answer it was read from."""
+
+    transaction: Transaction
+    raw: dict[str, Any]
+
+
+class Paystack:
+    """A Paystack account, by its secret key."""
+
+    def __init__(self, transport: Transport) -> None:
+        """Take the transport; nothing is sent."""
+        self._transport = transport
+
+    def initialize(self, request: InitializeRequest) -> Answer[InitializedTransaction]:
+        """Open a transaction under our reference. `POST /transaction/initialize`."""
+        body: dict[str, Any] = {
+            "email": request.email,
+            "amount": request.money.amount,
+            "currency": request.money.currency,
+            "reference": request.reference,
+            # As a JSON string, numbers keep their type; as an object Paystack gives them back as strings.
+            "metadata": orjson.dumps(request.metadata).decode(),
+        }
+        if request.channels:
+            body["channels"] = list(request.channels)
+        if request.callback_url:
+            body["callback_url"] = request.callback_url
+        answer = self._call("POST", "/transaction/initialize", body)
+        if isinstance(answer, Done):
+            return _parsed(InitializedTransaction, answer.data)
+        return answer
+
+    def verify(self, reference: str) -> Answer[VerifiedTransaction | None]:
+        """Ask what Paystack knows of a reference; None when it knows nothing.
+
+        `GET /transaction/verify/{reference}`; an unknown reference is answered 400 or 404.
+        """
+        answer = self._call("GET", f"/transaction/verify/{quote(reference, safe='')}")
+        match answer:
+            case Done(data):
+                parsed = _parsed(Transaction, data)
+                return Done(VerifiedTransaction(parsed.data, data)) if isinstance(parsed, Done) else parsed
+            case Refused(status, message, code) if status in _NOT_FOUND and _says_not_found(message, code):
+                return Done(None)
+            case _:
+                return answer
+
+    def _call(self, method: str, path: str, body: object = None) -> Answer[dict[str, Any]]:
+        response = self._transport.exchange(method, path, body)
+        return _classify(response) if isinstance(response, Response) else response
+
+
+def is_duplicate_reference(refused: Refused) -> bool:
+    """Whether Paystack says that it already holds a transaction under this reference."""
+    return (
+        refused.code == "duplicate_reference" or "duplicate transaction reference" in refused.message.lower()
+    )
+
+
+def _says_not_found(message: str, code: str | None) -> bool:
+    return code == "transaction_not_found" or "not found" in message.lower()
+
+
+def _classify(response: Response) -> Answer[dict[str, Any]]:
+    """Sort an answer. Only a JSON refusal in Paystack's own envelope counts as a refusal; a proxy's page does not."""
+    body = response.body
+    match response.status:
+        case HTTPStatus.TOO_MANY_REQUESTS:
+            return Throttled(_retry_after(response.headers))
+        case HTTPStatus.UNAUTHORIZED:
+            return NotSent("Paystack refuses the secret key")
+        case status if not isinstance(body, dict):
+            return Unknown(f"HTTP {status} without a JSON object")
+        case HTTPStatus.OK | HTTPStatus.CREATED if body.get("status") is True and isinstance(
+            body.get("data"), dict
+        ):
+            return Done(body["data"])
+        case status if (
+            HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and "message" in body
+        ):
+            code = body.get("code")
+            return Refused(status, str(body["message"]), code if isinstance(code, str) else None)
+        case status:
+            return Unknown(f"HTTP {status}")
+
+
+def _retry_after(headers: Mapping[str, str]) -> float:
+    for name in ("retry-after", "x-ratelimit-reset"):
+        try:
+            seconds = float(headers.get(name, ""))
+        except ValueError:
+            continue
+        if 0 <= seconds <= _RETRY_AFTER_SECONDS_MAX:
+            return seconds
+    return _RETRY_AFTER_SECONDS_DEFAULT
+
+
+def _parsed(model: type[Model], data: dict[str, Any]) -> Done[Model] | Unknown:
+    try:
+        return Done(model.model_validate(data))
+    except ValidationError as error:
+        fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors())
+        return Unknown(f"the answer lacks what it should have: {fields}")

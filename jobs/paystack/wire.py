@@ -1,0 +1,121 @@
+"""Paystack's JSON, as far as Payfleet reads it; every field it does not need may be missing, null or of another type.
+
+Shapes: https://paystack.com/docs/api/transaction/ and the events of https://paystack.com/docs/payments/webhooks/.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from domain.payment import Charged, Instrument
+
+_MODEL = ConfigDict(extra="ignore", frozen=True)
+
+Amount = Annotated[int, Field(ge=0, lt=2**63)]
+_KEPT = (
+    "id domain status reference amount requested_amount currency channel gateway_response message fees paid_at created_at"
+).split()
+_KEPT_OF_AUTHORIZATION = "last4 exp_month exp_year channel card_type bank country_code brand reusable".split()
+
+
+def _small_number(value: object) -> int | None:
+    """Read "12" or 12; anything else (null, "", a year like "9999" that stands for none) is no number."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 9999 else None  # noqa: PLR2004
+
+
+def _text(value: object) -> str | None:
+    """Read a text without Paystack's trailing blanks ("visa "); an empty one is none."""
+    return value.strip() or None if isinstance(value, str) else None
+
+
+Text = Annotated[str | None, BeforeValidator(_text)]
+
+
+class Authorization(BaseModel):
+    """What a customer paid with. The authorization code is deliberately not read here."""
+
+    model_config = _MODEL
+
+    last4: Text = None
+    exp_month: Annotated[int | None, BeforeValidator(_small_number)] = None
+    exp_year: Annotated[int | None, BeforeValidator(_small_number)] = None
+    card_type: Text = None
+    brand: Text = None
+
+
+class Transaction(BaseModel):
+    """A transaction, as verify, fetch and the `charge.*` events show it; amounts in subunits."""
+
+    model_config = _MODEL
+
+    id: Annotated[int, Field(ge=0, lt=2**64)]
+    domain: str = ""
+    status: str
+    reference: str
+    amount: Amount
+    requested_amount: Amount | None = None
+    currency: str
+    channel: Text = None
+    gateway_response: Text = None
+    message: Text = None
+    paid_at: datetime | None = None
+    authorization: Annotated[Authorization, BeforeValidator(lambda value: value or {})] = Authorization()
+
+
+class InitializedTransaction(BaseModel):
+    """The answer to initialize."""
+
+    model_config = _MODEL
+
+    authorization_url: Annotated[str, Field(min_length=1, max_length=2048)]
+    access_code: Annotated[str, Field(min_length=1, max_length=255)]
+    reference: str
+
+
+class WebhookEvent(BaseModel):
+    """The envelope of every event; `data` is a list for a few of them."""
+
+    model_config = _MODEL
+
+    event: str
+    data: Any = None
+
+
+def charged_fact(transaction: Transaction, raw: dict[str, Any]) -> Charged:
+    """Read a successful transaction as a fact about a payment.
+
+    Where the customer bears the fees, `amount` is more than was asked and `requested_amount` is what was asked.
+    """
+    card = transaction.authorization
+    return Charged(
+        reference=transaction.reference,
+        asked=transaction.amount if transaction.requested_amount is None else transaction.requested_amount,
+        received=transaction.amount,
+        currency=transaction.currency,
+        transaction_id=transaction.id,
+        paid_at=transaction.paid_at,
+        instrument=Instrument(
+            channel=transaction.channel,
+            card_type=card.card_type,
+            card_brand=card.brand,
+            card_last4=card.last4,
+            card_exp_month=card.exp_month,
+            card_exp_year=card.exp_year,
+        ),
+        response=kept_of(raw),
+    )
+
+
+def kept_of(raw: dict[str, Any]) -> dict[str, Any]:
+    """Keep of a transaction what may be stored in the clear: no e-mail, no address, no authorization code."""
+    kept = {name: raw[name] for name in _KEPT if name in raw}
+    authorization = raw.get("authorization")
+    if isinstance(authorization, dict):
+        kept["authorization"] = {
+            name: authorization[name] for name in _KEPT_OF_AUTHORIZATION if name in authorization
+        }
+    return kept

@@ -1,0 +1,132 @@
+"""Apply Paystack's webhook events to the payments they speak of: one transaction for a whole batch.
+
+Nothing outside Postgres is called, so no lease is needed: the transaction that deletes a job writes its effect, and a
+process that dies in it lets go of the job for RabbitMQ's next delivery.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+import orjson
+from pydantic import ValidationError
+
+from db import jobs as ledger
+from db import payments, webhooks
+from db.payments import SourcedChange
+from db.webhooks import HandledWebhook, Verdict
+from domain.ids import MalformedIdError, payment_of
+from domain.jobs import ClaimedJob, JobKind
+from domain.payment import Change, ChargeFailed, Fact, Payment, Source, apply
+from jobs.paystack.wire import Transaction, WebhookEvent, charged_fact
+from jobs.settling import settle_together
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from db.connection import Connection
+    from jobs.context import JobContext
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A job to apply one stored event."""
+
+    job: ClaimedJob
+    webhook_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What an event says: a fact about one of our payments, or why it says nothing to us."""
+
+    event: str | None
+    payment_id: UUID | None = None
+    fact: Fact | None = None
+    reason: str | None = None
+
+
+def apply_webhooks(context: JobContext, ids: Sequence[UUID]) -> None:
+    """Run the jobs with these ids; those that are done or held by another process are left alone."""
+    with context.database.connection() as connection:
+        jobs = ledger.read_jobs(connection, kind=JobKind.APPLY_WEBHOOK, ids=ids)
+    deliveries = [Delivery(job, UUID(job.payload["webhook_id"])) for job in jobs]
+    if deliveries:
+        settle_together(context, deliveries, partial(_apply, context))
+
+
+def _apply(context: JobContext, tx: Connection, deliveries: Sequence[Delivery]) -> None:
+    held = ledger.finish_jobs(tx, [delivery.job for delivery in deliveries])
+    mine = {d.webhook_id: d.job for d in deliveries if d.job.id in held}
+    stored = webhooks.get_webhooks(tx, mine)
+    readings = {
+        s.id: read_event(context.seal.open(s.body_sealed), live=context.live)
+        for s in stored.values()
+        if s.verdict is Verdict.RECEIVED
+    }
+    locked = payments.lock_payments(tx, [r.payment_id for r in readings.values() if r.payment_id is not None])
+    changes: list[SourcedChange] = []
+    handled: list[HandledWebhook] = []
+    for webhook_id in sorted(readings):  # UUIDv7: in the order they came
+        reading = readings[webhook_id]
+        change, verdict, reason = _hold_against(locked, reading)
+        if change is not None:
+            changes.append(SourcedChange(change, Source.WEBHOOK, mine[webhook_id].correlation_id))
+        handled.append(HandledWebhook(webhook_id, verdict, reading.event, reason, reading.payment_id))
+    payments.write_changes(tx, changes)
+    webhooks.mark_webhooks(tx, handled)
+
+
+def _hold_against(locked: dict[UUID, Payment], reading: Reading) -> tuple[Change | None, Verdict, str | None]:
+    """Apply one reading to its locked payment, and keep the payment's new state for the next reading of the batch."""
+    if reading.fact is None or reading.payment_id is None:
+        return None, Verdict.IGNORED, reading.reason
+    payment = locked.get(reading.payment_id)
+    if payment is None:
+        return None, Verdict.IGNORED, "unknown reference"
+    change = apply(payment, reading.fact)
+    if change is None:
+        return None, Verdict.IGNORED, f"no news for a payment in {payment.status}"
+    locked[payment.id] = change.after
+    return change, Verdict.APPLIED, change.after.review_reason
+
+
+def read_event(body: bytes, *, live: bool) -> Reading:
+    """Read an event's raw body, whose signature was checked at the edge. Never raises: what cannot be read is said."""
+    try:
+        event = WebhookEvent.model_validate(orjson.loads(body))
+    except (orjson.JSONDecodeError, ValidationError):
+        return Reading(event=None, reason="not an event")
+    match event.event:
+        case "charge.success" | "charge.failed" if isinstance(event.data, dict):
+            return _read_charge(event.event, event.data, live=live)
+        case _:
+            return Reading(event=event.event, reason="an event Payfleet does not act on")
+
+
+def _read_charge(name: str, data: dict[str, Any], *, live: bool) -> Reading:
+    try:
+        transaction = Transaction.model_validate(data)
+        payment_id, _ = payment_of(transaction.reference)
+    except ValidationError as error:
+        return Reading(
+            event=name, reason=f"malformed: {', '.join('.'.join(map(str, e['loc'])) for e in error.errors())}"
+        )
+    except MalformedIdError:
+        return Reading(event=name, reason="unknown reference")
+    if transaction.domain and (transaction.domain == "live") != live:
+        return Reading(
+            event=name, payment_id=payment_id, reason=f"an event of the {transaction.domain} domain"
+        )
+    if name == "charge.failed":
+        reason = transaction.gateway_response or transaction.message or "no reason given"
+        fact = ChargeFailed(reference=transaction.reference, reason=reason, transaction_id=transaction.id)
+        return Reading(event=name, payment_id=payment_id, fact=fact)
+    if transaction.status != "success":
+        return Reading(
+            event=name, payment_id=payment_id, reason=f"a success event of status {transaction.status}"
+        )
+    return Reading(event=name, payment_id=payment_id, fact=charged_fact(transaction, data))

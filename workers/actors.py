@@ -1,0 +1,59 @@
+"""The actors: each hands the ids of a message to its use case and returns nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import dramatiq
+import tenacity
+
+from domain.errors import UnavailableError
+from domain.jobs import QUEUE_OF, JobKind
+from jobs.initialize import initialize_payments
+from jobs.webhooks import apply_webhooks
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Sequence
+
+    from dramatiq import Broker
+
+    from jobs.context import JobContext
+
+USE_CASES: dict[JobKind, Callable[[JobContext, Sequence[UUID]], None]] = {
+    JobKind.INITIALIZE_PAYMENT: initialize_payments,
+    JobKind.APPLY_WEBHOOK: apply_webhooks,
+}
+
+
+def declare_actors(broker: Broker, context: JobContext, stopping: threading.Event) -> None:
+    """Register one actor for each kind of job, named as the kind, on the kind's queue."""
+    for kind, use_case in USE_CASES.items():
+        dramatiq.actor(
+            _actor(context, use_case, stopping),
+            actor_name=kind.value,
+            queue_name=QUEUE_OF[kind].value,
+            max_retries=0,
+            priority=0,
+            broker=broker,
+        )
+
+
+def _actor(
+    context: JobContext, use_case: Callable[[JobContext, Sequence[UUID]], None], stopping: threading.Event
+) -> Callable[[list[str]], None]:
+    # While Postgres is away the message waits here, unacknowledged: rejecting it would fill the dead-letter queue with
+    # jobs that are not dead.
+    patiently = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(UnavailableError),
+        wait=tenacity.wait_exponential_jitter(initial=0.2, max=5.0),
+        sleep=tenacity.sleep_using_event(stopping),
+        stop=tenacity.stop_when_event_set(stopping),
+        reraise=True,
+    )
+
+    def run(ids: list[str]) -> None:
+        patiently(use_case, context, [UUID(hex=text) for text in ids])
+
+    return run

@@ -1,0 +1,47 @@
+"""The composition root of the worker side: settings in, the objects of a process out."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from db.connection import Database
+from db.sealing import Seal
+from jobs.calls import GatewayThreads
+from jobs.context import JobContext
+from jobs.paystack.client import Paystack
+from jobs.paystack.transport import Transport
+from workers.process import GATEWAY_THREADS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from domain.settings import Settings
+
+
+def make_database(settings: Settings, name: str) -> Database:
+    """A pool of its own for one process."""
+    return Database(
+        settings.database_url.get_secret_value(),
+        minimum=settings.database_pool_min,
+        maximum=settings.database_pool_max,
+        name=name,
+    )
+
+
+@contextmanager
+def job_context(settings: Settings) -> Iterator[JobContext]:
+    """Everything the use cases touch, closed in the right order at the end."""
+    with ExitStack() as stack:
+        database = stack.enter_context(make_database(settings, "worker"))
+        gateway = GatewayThreads(GATEWAY_THREADS)
+        stack.callback(gateway.close)
+        transport = Transport(settings.paystack_base_url, settings.paystack_secret_key.get_secret_value())
+        yield JobContext(
+            database=database,
+            seal=Seal(settings.encryption_key),
+            paystack=Paystack(transport),
+            gateway=gateway,
+            callback_url=settings.paystack_callback_url,
+            live=settings.is_live,
+        )

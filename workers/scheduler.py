@@ -1,0 +1,111 @@
+"""The clockwork: returns what was lost, and has partitions ready. Any number may run; one of them leads.
+
+The sweeper is no job itself: a job that brings lost jobs back could get lost like any other.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import psycopg
+import structlog
+from apscheduler.schedulers.background import BackgroundScheduler
+
+from db import jobs
+from db.clock import ensure_partitions
+from domain.errors import UnavailableError
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable
+
+    from db.connection import Database
+
+_log = structlog.get_logger(__name__)
+
+SWEEP_SECONDS = 5
+UNCLAIMED_SECONDS = 60.0  # a message unclaimed for this long is taken for lost; a second one does no harm
+_SWEEP_ROWS_MAX = 5_000
+_PARTITION_SECONDS = 3_600
+_LEADER_KEY = 0x70667363  # "pfsc"; any number that nobody else on this database uses
+_TRY_LEAD = "SELECT pg_try_advisory_lock(%s)"
+
+
+class Leadership:
+    """Held by at most one process at a time: a Postgres advisory lock on a connection kept for it.
+
+    Losing it late is harmless: everything a leader does, two may do.
+    """
+
+    def __init__(self, database_url: str) -> None:
+        """Take the address; nothing is connected yet."""
+        self._url = database_url
+        self._connection: psycopg.Connection | None = None
+
+    def is_mine(self) -> bool:
+        """Whether this process leads now; tries to take the lead if nobody does."""
+        try:
+            if self._connection is None:
+                self._connection = psycopg.connect(
+                    self._url, autocommit=True, application_name="payfleet-leader"
+                )
+                row = self._connection.execute(_TRY_LEAD, [_LEADER_KEY]).fetchone()
+                if row is None or not row[0]:
+                    self.give_up()
+                    return False
+                _log.info("scheduler.leads")
+            self._connection.execute("SELECT 1")
+        except psycopg.OperationalError:
+            self.give_up()
+            return False
+        return True
+
+    def give_up(self) -> None:
+        """Let go of the lead."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+
+def sweep_once(database: Database, *, unclaimed_seconds: float = UNCLAIMED_SECONDS) -> int:
+    """Make jobs ready again whose message or whose run was lost; returns how many."""
+    with database.connection() as connection:
+        returned = jobs.return_lost_jobs(
+            connection, unclaimed_seconds=unclaimed_seconds, limit=_SWEEP_ROWS_MAX
+        )
+    if returned:
+        _log.warning("sweeper.returned", jobs=returned)
+    return returned
+
+
+def run_scheduler(database: Database, database_url: str, stop: threading.Event) -> None:
+    """Tick until told to stop, whenever this process leads."""
+    leadership = Leadership(database_url)
+
+    def partition() -> None:
+        with database.connection() as connection:
+            ensure_partitions(connection)
+
+    def when_leading(action: Callable[[], object]) -> Callable[[], None]:
+        def tick() -> None:
+            try:
+                if leadership.is_mine():
+                    action()
+            except UnavailableError as error:
+                _log.warning("scheduler.unavailable", error=str(error))
+
+        return tick
+
+    # One thread: the ticks share the leader's connection. A late tick still runs (APScheduler drops those later than a
+    # second by default), and several late ones run once.
+    scheduler = BackgroundScheduler(
+        timezone="UTC",
+        executors={"default": {"type": "threadpool", "max_workers": 1}},
+        job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
+    )
+    scheduler.add_job(when_leading(lambda: sweep_once(database)), "interval", seconds=SWEEP_SECONDS)
+    scheduler.add_job(when_leading(partition), "interval", seconds=_PARTITION_SECONDS)
+    scheduler.start()
+    stop.wait()
+    scheduler.shutdown(wait=True)
+    leadership.give_up()
