@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD_NAME = "payfleet-installed.json"
-PIP_OPTIONS = ("--quiet", "--disable-pip-version-check", "--no-input")
+PIP_OPTIONS = ("-qq", "--disable-pip-version-check", "--no-input")
 
 
 def main() -> int:
