@@ -69,7 +69,7 @@ def web(
         blocking_threads=threads,
         backpressure=1024,  # connections, not requests: kept-alive clients count
         respawn_failed_workers=True,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
         websockets=False,
     ).serve()
 

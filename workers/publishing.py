@@ -206,7 +206,7 @@ class InProcessPublisher:
         """Hand over all messages; every one is safe as long as this process lives."""
         for message in messages:
             if message.exchange:
-                _log.info("event", type=message.routing_key, event=message.body.decode())
+                _log.info("event.told", type=message.routing_key, body=message.body.decode())
             elif message.routing_key in self._broker.get_declared_queues():
                 self._broker.enqueue(Message.decode(message.body))
         return [True] * len(messages)

@@ -33,7 +33,7 @@ def main() -> None:
         for thread in beside:
             thread.start()
         try:
-            run_worker(broker, context, list(Queue), stop)
+            run_worker(broker, context, list(Queue), stop, watched=beside)
         finally:
             stop.set()
             for thread in beside:
