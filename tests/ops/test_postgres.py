@@ -6,8 +6,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import Generator
 from pathlib import Path
 
 import psycopg
@@ -20,15 +18,6 @@ from ops.embedded.privileges import can_enter, nobody
 from ops.embedded.supervisor import Supervisor
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def state() -> Generator[Path]:
-    """A state directory every user can reach, as in a checkout under /home or /srv."""
-    # Not tmp_path: pytest closes its parents to other users.
-    with tempfile.TemporaryDirectory(prefix="payfleet-", ignore_cleanup_errors=True) as directory:
-        Path(directory).chmod(0o755)
-        yield Path(directory) / ".payfleet"
 
 
 def value(url: str, query: str) -> object:
