@@ -114,7 +114,7 @@ def chromium_path() -> str:
 
 @pytest.fixture
 def state() -> Generator[Path]:
-    """A state directory that the user Postgres runs as can reach, unlike tmp_path when root runs the tests."""
+    """A state directory Postgres can reach, unlike tmp_path when root runs the tests."""
     with tempfile.TemporaryDirectory(prefix="payfleet-", ignore_cleanup_errors=True) as directory:
         Path(directory).chmod(0o755)
         yield Path(directory) / ".payfleet"
