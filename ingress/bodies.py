@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import orjson
 from flask import request
@@ -42,7 +42,7 @@ def read_body() -> Body:
             field="Content-Type",
         )
     try:
-        values = json.loads(
+        values: object = json.loads(
             request.get_data(cache=False), object_pairs_hook=_unique, parse_constant=_no_constant
         )
         canonical = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
@@ -54,7 +54,7 @@ def read_body() -> Body:
         raise _malformed("it is not an object")
     if _ESCAPED_NUL.search(canonical):
         raise _malformed("it contains a NUL character")
-    return Body(values, canonical)
+    return Body(cast("dict[str, Any]", values), canonical)
 
 
 def parse(model: type[Model], values: dict[str, Any]) -> Model:

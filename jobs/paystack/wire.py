@@ -5,6 +5,7 @@ Shapes: https://paystack.com/docs/api/transaction/ and the events of https://pay
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -16,15 +17,39 @@ _MODEL = ConfigDict(extra="ignore", frozen=True)
 
 Amount = Annotated[int, Field(ge=0, lt=2**63)]
 _KEPT = (
-    "id domain status reference amount requested_amount currency channel gateway_response message fees paid_at created_at"
-).split()
-_KEPT_OF_AUTHORIZATION = "last4 exp_month exp_year channel card_type bank country_code brand reusable".split()
+    "id",
+    "domain",
+    "status",
+    "reference",
+    "amount",
+    "requested_amount",
+    "currency",
+    "channel",
+    "gateway_response",
+    "message",
+    "fees",
+    "paid_at",
+    "created_at",
+)
+_KEPT_OF_AUTHORIZATION = (
+    "last4",
+    "exp_month",
+    "exp_year",
+    "channel",
+    "card_type",
+    "bank",
+    "country_code",
+    "brand",
+    "reusable",
+)
+_SMALL_NUMBER = re.compile(r"[0-9]{1,4}")
+_NO_YEAR = 9999  # what Paystack writes where there is no card
 
 
 def _small_number(value: object) -> int | None:
     """Read "12" or 12; anything else (null, "", a year like "9999" that stands for none) is no number."""
-    text = str(value)
-    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 9999 else None  # noqa: PLR2004
+    number = int(str(value)) if _SMALL_NUMBER.fullmatch(str(value)) else 0
+    return None if number in {0, _NO_YEAR} else number
 
 
 def _text(value: object) -> str | None:
@@ -115,7 +140,5 @@ def kept_of(raw: dict[str, Any]) -> dict[str, Any]:
     kept = {name: raw[name] for name in _KEPT if name in raw}
     authorization = raw.get("authorization")
     if isinstance(authorization, dict):
-        kept["authorization"] = {
-            name: authorization[name] for name in _KEPT_OF_AUTHORIZATION if name in authorization
-        }
+        kept["authorization"] = {name: authorization[name] for name in _KEPT_OF_AUTHORIZATION if name in authorization}
     return kept

@@ -174,9 +174,7 @@ class EmbeddedPostgres:
         path = self._state / "postgres.password"
         if not path.exists():
             if (self.data / "PG_VERSION").exists():
-                message = (
-                    f"{path} is missing, and with it the way into {self.data}. Restore it, or remove both."
-                )
+                message = f"{path} is missing, and with it the way into {self.data}. Restore it, or remove both."
                 raise PostgresUnavailableError(message)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -240,9 +240,7 @@ class Supervisor:
             if not child.once and child.ready():
                 return
             if time.monotonic() > deadline:
-                message = (
-                    f"{child.name} was not ready after {child.ready_seconds:g} s.{self._tail(child.name)}"
-                )
+                message = f"{child.name} was not ready after {child.ready_seconds:g} s.{self._tail(child.name)}"
                 raise SupervisorError(message)
             time.sleep(POLL_SECONDS)
         message = f"stopped while {child.name} was starting"

@@ -39,9 +39,7 @@ def test_it_listens_on_loopback_alone_with_scram_and_checksums(state: Path) -> N
         assert value(url, "SHOW unix_socket_directories") == ""
         assert value(url, "SHOW data_checksums") == "on"
         assert value(url, "SHOW server_encoding") == "UTF8"
-        assert value(
-            url, "SELECT rolpassword LIKE 'SCRAM-SHA-256%' FROM pg_authid WHERE rolname = 'payfleet'"
-        )
+        assert value(url, "SELECT rolpassword LIKE 'SCRAM-SHA-256%' FROM pg_authid WHERE rolname = 'payfleet'")
         assert value(url, "SELECT count(*) = 0 FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'")
         with pytest.raises(psycopg.OperationalError, match="password"):
             psycopg.connect(f"postgresql://payfleet:wrong@127.0.0.1:{server.port}/payfleet")
@@ -92,9 +90,7 @@ def test_a_server_killed_with_its_supervisor_comes_back_at_the_next_start(state:
         "    print(url, flush=True)\n    time.sleep(600)\n"
     )
     root = Path(__file__).resolve().parents[2]
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=root
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=root) as process:
         try:
             assert process.stdout is not None
             create_kept(process.stdout.readline().strip())
@@ -146,9 +142,7 @@ def test_without_any_binaries_it_says_what_would_help(state: Path, monkeypatch: 
 
 if list(Path(DEBIAN_DIRECTORY).glob("*/bin/initdb")):
 
-    def test_without_the_wheel_the_systems_postgres_serves(
-        state: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_without_the_wheel_the_systems_postgres_serves(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(postgres_binaries, "WHEEL_PACKAGE", "no_such_package")
         with EmbeddedPostgres(state).running() as url:
             assert value(url, "SELECT 1") == 1

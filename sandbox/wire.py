@@ -1,0 +1,91 @@
+"""What goes over the wire: JSON values as types, request bodies read, answers written."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TypeAlias, cast
+from urllib.parse import parse_qsl
+
+Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | None"
+JsonObject: TypeAlias = "dict[str, Json]"
+
+_BRACKETED = re.compile(r"(?P<name>[^\[\]]+)\[(?P<key>[^\[\]]*)\]")
+
+
+class UnreadableBodyError(ValueError):
+    """The body is neither a JSON object nor a form."""
+
+
+def dump(value: Json) -> bytes:
+    """Write compact JSON as Paystack emits it: no blanks, UTF-8 unescaped.
+
+    Lone surrogates, which JSON can express and UTF-8 cannot, become question marks.
+    """
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def load(raw: bytes | str) -> Json:
+    """Read strict JSON.
+
+    Raises:
+        UnreadableBodyError: if it is broken, nested too deeply, or holds NaN or Infinity.
+
+    """
+    try:
+        return cast("Json", json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite))
+    except (ValueError, RecursionError) as error:
+        raise UnreadableBodyError(str(error)) from error
+
+
+def read_object(raw: bytes, content_type: str) -> JsonObject:
+    """Read a request body, JSON or form; an empty one is an empty object.
+
+    Raises:
+        UnreadableBodyError: if it is broken, no object, or holds NaN or Infinity.
+
+    """
+    if not raw.strip():
+        return {}
+    try:
+        if content_type == "application/x-www-form-urlencoded":
+            return _read_form(raw.decode())
+    except ValueError as error:
+        raise UnreadableBodyError(str(error)) from error
+    value = load(raw)
+    if not isinstance(value, dict):
+        message = "the body must be a JSON object"
+        raise UnreadableBodyError(message)
+    return value
+
+
+def _refuse_constant(name: str) -> Json:
+    message = f"{name} is not JSON"
+    raise ValueError(message)
+
+
+def _finite(text: str) -> float:
+    # 1e400 reads as infinity, which could not be written again.
+    value = float(text)
+    return value if math.isfinite(value) else 0.0
+
+
+def _read_form(text: str) -> JsonObject:
+    """Read ``a=1&list[]=x&list[]=y&object[key]=z`` one level deep, as PHP-like servers do."""
+    result: JsonObject = {}
+    for name, value in parse_qsl(text, keep_blank_values=True):
+        bracketed = _BRACKETED.fullmatch(name)
+        if bracketed is None:
+            result[name] = value
+            continue
+        key = bracketed["key"]
+        if not key or key.isdigit():
+            values = result.setdefault(bracketed["name"], [])
+            if isinstance(values, list):
+                values.append(value)
+        else:
+            members = result.setdefault(bracketed["name"], {})
+            if isinstance(members, dict):
+                members[key] = value
+    return result
