@@ -153,6 +153,9 @@ class EmbeddedPostgres:
         beside, note = self._state / "postgres", self._state / "postgres-is-elsewhere"
         if not note.exists():
             beside.mkdir(mode=0o700, exist_ok=True)
+            if self._owner is not None:
+                # Passable, not readable: what lies in it is closed by itself. Its parents are not ours to open.
+                self._state.chmod(self._state.stat().st_mode | 0o011)
             give(beside, self._owner)
             if can_enter(self._owner, beside):
                 return beside

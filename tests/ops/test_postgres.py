@@ -54,6 +54,15 @@ def test_it_never_runs_as_root_and_its_password_is_for_its_owner(state: Path) ->
     assert stat.S_IMODE((state / "postgres.password").stat().st_mode) == 0o600
 
 
+def test_a_state_directory_made_for_its_owner_alone_is_opened_just_enough(state: Path) -> None:
+    state.mkdir(mode=0o700)
+    server = EmbeddedPostgres(state)
+    server.prepare()
+    assert server.data.is_relative_to(state)
+    assert stat.S_IMODE(state.stat().st_mode) == (0o711 if nobody() else 0o700)
+    assert stat.S_IMODE((state / "postgres").stat().st_mode) == 0o700
+
+
 def test_data_password_and_port_are_kept(state: Path) -> None:
     with EmbeddedPostgres(state).running() as first:
         create_kept(first)
