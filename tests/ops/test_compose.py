@@ -62,9 +62,7 @@ def test_every_process_of_the_procfile_is_a_service(process: str) -> None:
 def test_the_image_holds_every_folder_that_ships() -> None:
     dockerfile = (ROOT / "Dockerfile").read_text().splitlines()
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
-    packages = [
-        path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in {"tests", "bench"}
-    ]
+    packages = [path.parent.name for path in ROOT.glob("*/__init__.py") if path.parent.name not in {"tests", "bench"}]
     for package in packages:
         assert f"COPY {package} {package}" in dockerfile
         assert f"!{package}" in ignored

@@ -102,12 +102,14 @@ def test_a_server_killed_with_its_supervisor_comes_back_at_the_next_start(state:
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=root) as process:
         try:
             assert process.stdout is not None
-            create_kept(process.stdout.readline().strip())
+            url = process.stdout.readline().strip()
+            create_kept(url)
         finally:
             process.kill()
     told: list[str] = []
-    with EmbeddedPostgres(state, report=told.append).running() as url:
-        assert value(url, "SELECT n FROM kept") == 42
+    with EmbeddedPostgres(state, report=told.append).running() as again:
+        assert value(again, "SELECT n FROM kept") == 42
+        assert again == url, "its port was given up, although only a leftover held it"
     assert any("left over from a killed run" in line for line in told)
 
 
