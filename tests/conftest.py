@@ -1,7 +1,9 @@
 """Fixtures every folder may use, and the rule that the gate accepts no skipped test."""
 
 import os
+import tempfile
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 import redis
@@ -108,3 +110,11 @@ def chromium_path() -> str:
         return services.chromium()
     except services.NotFoundError as error:
         pytest.skip(f"browser: {error}")
+
+
+@pytest.fixture
+def state() -> Generator[Path]:
+    """A state directory Postgres can reach, unlike tmp_path when root runs the tests."""
+    with tempfile.TemporaryDirectory(prefix="payfleet-", ignore_cleanup_errors=True) as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory) / ".payfleet"

@@ -12,7 +12,7 @@ from ops.embedded.demo import Demo, DemoError
 from ops.embedded.ports import LOOPBACK, answers, free_port
 from ops.embedded.postgres import EmbeddedPostgres, PostgresUnavailableError
 from ops.embedded.secret_file import keep_secrets
-from ops.embedded.supervisor import Child, Supervisor, SupervisorError
+from ops.embedded.supervisor import Child, Supervisor, SupervisorError, stop_leftovers
 
 STATE = Path(".payfleet")
 WEB_PORT = 3000
@@ -53,6 +53,7 @@ def run_stack(*, demo: bool) -> int:
     say = _Narrator()
     try:
         STATE.mkdir(mode=0o700, exist_ok=True)
+        stop_leftovers(STATE.absolute(), say)
         stack = plan(STATE.absolute(), os.environ, say)
         supervisor = Supervisor(_announced(stack.children, say), state=STATE.absolute(), report=say)
         with supervisor.stopped_by_signals(), supervisor:
