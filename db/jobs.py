@@ -76,7 +76,9 @@ WITH lost AS (
       AND (lease_until IS NULL OR lease_until <= payfleet_now())
     ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
-UPDATE jobs SET state = 'ready', sent_at = NULL, lease_until = NULL FROM lost WHERE jobs.id = lost.id
+-- Due now, not in the past: the relay looks for what has been due for long only from time to time.
+UPDATE jobs SET state = 'ready', run_at = payfleet_now(), sent_at = NULL, lease_until = NULL
+FROM lost WHERE jobs.id = lost.id
 """
 
 _TAKE_DEAD = """

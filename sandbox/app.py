@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
-from sandbox import control, transactions
+from sandbox import checkout, control, transactions
 from sandbox.answers import Answer, endpoint_not_built
 from sandbox.gate import Call, Endpoint, guarded
 from sandbox.payments import resume
@@ -43,6 +43,7 @@ def make_app(options: Options) -> web.Application:
     app[WORLD] = world
     for name, method, template, endpoint in _API:
         app.router.add_route(method, template, guarded(name, template, endpoint))
+    app.router.add_routes(checkout.routes())
     app.router.add_routes(control.routes())
     app.router.add_route("*", "/{path:.*}", guarded("*", "(unknown)", _unknown))
     app.cleanup_ctx.append(_running)

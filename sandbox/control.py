@@ -48,17 +48,20 @@ class UnknownThingError(LookupError):
 
 def _answering(control: Control) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
-        answer: Json
         try:
             body = read_object(await request.read(), "application/json")
             status, answer = 200, await control(request.app[WORLD], request, body)
         except (InvalidSettingError, UnreadableBodyError) as error:
-            status, answer = 400, {"error": str(error)}
+            status, answer = _refused(400, error)
         except UnknownThingError as error:
-            status, answer = 404, {"error": str(error)}
+            status, answer = _refused(404, error)
         return web.Response(status=status, body=dump(answer), headers={"Content-Type": JSON_TYPE})
 
     return handle
+
+
+def _refused(status: int, error: Exception) -> tuple[int, Json]:
+    return status, {"error": str(error)}
 
 
 async def _book(world: World, _request: web.Request, _body: JsonObject) -> Json:

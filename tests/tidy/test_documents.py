@@ -19,18 +19,13 @@ from domain.settings import Settings
 from ops.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
-DOCUMENTS = {
-    path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))
-}
+DOCUMENTS = {path: path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *ROOT.glob("docs/**/*.md"))}
 EVERYTHING_WRITTEN = "\n".join(DOCUMENTS.values())
 
 
 def settings() -> set[str]:
     """The environment variables that are read: the aliases where there are any, else the fields' names."""
-    return {
-        str(field.validation_alias or field.alias or name).upper()
-        for name, field in Settings.model_fields.items()
-    }
+    return {str(field.validation_alias or field.alias or name).upper() for name, field in Settings.model_fields.items()}
 
 
 def commands(command: object, prefix: str = "") -> Iterator[str]:
@@ -95,13 +90,9 @@ def test_the_example_environment_has_every_setting_once_and_no_other() -> None:
 @pytest.mark.parametrize("kind", HELD_BY_TABLES)
 def test_everything_is_documented(kind: str) -> None:
     missing = {
-        name
-        for name in HELD_BY_TABLES[kind]
-        if not re.search(rf"`(payfleet )?{re.escape(name)}\b", EVERYTHING_WRITTEN)
+        name for name in HELD_BY_TABLES[kind] if not re.search(rf"`(payfleet )?{re.escape(name)}\b", EVERYTHING_WRITTEN)
     }
-    assert not missing, (
-        f"no document speaks of {kind} {sorted(missing)}; say what it is for, in docs/ or README.md"
-    )
+    assert not missing, f"no document speaks of {kind} {sorted(missing)}; say what it is for, in docs/ or README.md"
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))

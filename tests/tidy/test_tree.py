@@ -35,9 +35,7 @@ def misnumbered(names: Iterable[str]) -> list[str]:
 
 
 def test_every_module_says_what_it_is_for() -> None:
-    silent = [
-        path.relative_to(ROOT) for path in modules() if not has_docstring(path.read_text(encoding="utf-8"))
-    ]
+    silent = [path.relative_to(ROOT) for path in modules() if not has_docstring(path.read_text(encoding="utf-8"))]
     assert not silent
 
 

@@ -1,0 +1,21 @@
+"""One fleet for all end-to-end tests: its processes take seconds to start, and real ones live long."""
+
+from collections.abc import Generator
+
+import pytest
+
+from tests.end_to_end.fleet import Fleet, running_fleet
+
+
+@pytest.fixture(scope="session")
+def shared_fleet(database_url: str, rabbitmq_url: str, tmp_path_factory: pytest.TempPathFactory) -> Generator[Fleet]:
+    with running_fleet(tmp_path_factory.mktemp("fleet"), database_url, rabbitmq_url) as fleet:
+        yield fleet
+
+
+@pytest.fixture
+def fleet(shared_fleet: Fleet) -> Fleet:
+    """The fleet with a well-behaved sandbox."""
+    shared_fleet.session.delete(f"{shared_fleet.sandbox_url}/_sandbox/faults", timeout=10)
+    shared_fleet.control("settings", autopay=None, webhook_faults={"duplicate": 0, "reorder": 0, "drop": 0})
+    return shared_fleet
