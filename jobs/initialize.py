@@ -15,7 +15,7 @@ from uuid import UUID
 from db import attempts, payments
 from db import jobs as ledger
 from db.attempts import AttemptOutcome, NewAttempt, SettledAttempt
-from db.payments import SourcedChange
+from db.payments import OrderDetails, SourcedChange
 from domain.errors import ErrorCode
 from domain.jobs import ClaimedJob, JobKind
 from domain.payment import Fact, Initialized, Payment, Source, apply
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from db.connection import Connection
     from jobs.context import JobContext
-    from jobs.paystack.client import Paystack
 
 # A run makes at most two calls; beyond that it is taken for dead, and fenced off should it wake up after all.
 LEASE_SECONDS = 2 * (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + EXCHANGE_SECONDS_MAX)
@@ -46,7 +45,7 @@ class Work:
 
     job: ClaimedJob
     payment: Payment
-    request: InitializeRequest
+    order: OrderDetails
     unknown_before: bool
 
 
@@ -76,7 +75,7 @@ def initialize_payments(context: JobContext, ids: Sequence[UUID]) -> None:
     """Run the jobs with these ids as far as they are due; a second delivery of the same ids does nothing."""
     with context.gateway.seats(len(ids)) as seats:
         work = _begin(context, ids)
-        for group in seats.as_they_arrive(partial(initialize_one, context.paystack), work):
+        for group in seats.as_they_arrive(partial(initialize_one, context), work):
             settlements = [_settled(item, result) for item, result in group]
             settle_together(context, settlements, partial(_settle, context))
 
@@ -94,39 +93,35 @@ def _begin(context: JobContext, ids: Sequence[UUID]) -> list[Work]:
         unknown = attempts.open_attempts(tx, kind=_ATTEMPT_KIND, attempts=opened)
         for payment_id in job_of.keys() - found.keys():
             ledger.apply_decision(tx, job_of[payment_id], Park(), error="its payment does not exist")
-    work: list[Work] = []
-    for payment in found.values():
-        job, order = job_of[payment.id], details[payment.id]
-        request = InitializeRequest(
-            reference=payment.reference,
-            email=context.seal.open(order.email_sealed).decode(),
-            money=payment.money,
-            channels=order.channels,
-            callback_url=order.callback_url or context.callback_url,
-            metadata=payment.metadata,
-        )
-        work.append(Work(job, payment, request, job.id in unknown))
-    return work
+    return [Work(job_of[p.id], p, details[p.id], unknown_before=job_of[p.id].id in unknown) for p in found.values()]
 
 
-def initialize_one(paystack: Paystack, work: Work) -> Settlement:
+def initialize_one(context: JobContext, work: Work) -> Settlement:
     """Call Paystack for one payment and say what came of it. Touches no database, holds nothing."""
     if work.unknown_before:
-        return _ask_first(paystack, work)
-    return _send(paystack, work)
+        return _ask_first(context, work)
+    return _send(context, work)
 
 
-def _send(paystack: Paystack, work: Work, resolved: AttemptOutcome | None = None) -> Settlement:
-    answer = paystack.initialize(work.request)
+def _send(context: JobContext, work: Work, resolved: AttemptOutcome | None = None) -> Settlement:
+    request = InitializeRequest(
+        reference=work.payment.reference,
+        email=context.seal.open(work.order.email_sealed).decode(),
+        money=work.payment.money,
+        channels=work.order.channels,
+        callback_url=work.order.callback_url or context.callback_url,
+        metadata=work.payment.metadata,
+    )
+    answer = context.paystack.initialize(request)
     match answer:
-        case Done(data) if data.reference == work.request.reference:
+        case Done(data) if data.reference == request.reference:
             fact = Initialized(data.reference, data.access_code, data.authorization_url)
             return Settlement(work=work, attempt=AttemptOutcome.DONE, fact=fact, resolved=resolved)
         case Done():
             return _unknown(work, "the answer names another reference", resolved)
         case Refused() if is_duplicate_reference(answer):
             # An earlier call landed after all. Its URL cannot be had again, so the customer needs a new transaction.
-            return _ask_first(paystack, work, landed=True)
+            return _ask_first(context, work, landed=True)
         case Refused(_, message, code):
             detail = f"{code}: {message}" if code else message
             fact = InitializationRefused(_code_of(answer), message)
@@ -139,12 +134,12 @@ def _send(paystack: Paystack, work: Work, resolved: AttemptOutcome | None = None
             assert_never(answer)
 
 
-def _ask_first(paystack: Paystack, work: Work, *, landed: bool = False) -> Settlement:
+def _ask_first(context: JobContext, work: Work, *, landed: bool = False) -> Settlement:
     """Ask what became of the reference before anything is sent again; `landed` when Paystack says that it has it."""
-    answer = paystack.verify(work.request.reference)
+    answer = context.paystack.verify(work.payment.reference)
     match answer:
         case Done(found):
-            return _after_asking(paystack, work, found, landed=landed)
+            return _after_asking(context, work, found, landed=landed)
         case Refused(_, message, _):
             return _not_sent(work, NotSent(f"verify was refused: {message}"), None)
         case Unknown(reason):
@@ -155,12 +150,12 @@ def _ask_first(paystack: Paystack, work: Work, *, landed: bool = False) -> Settl
             assert_never(answer)
 
 
-def _after_asking(paystack: Paystack, work: Work, found: VerifiedTransaction | None, *, landed: bool) -> Settlement:
+def _after_asking(context: JobContext, work: Work, found: VerifiedTransaction | None, *, landed: bool) -> Settlement:
     """Go on with what verify found under the reference."""
     if found is None:
         if landed:
             return _not_sent(work, NotSent("Paystack calls the reference a duplicate, yet does not find it"), None)
-        return _send(paystack, work, resolved=AttemptOutcome.NOT_SENT)
+        return _send(context, work, resolved=AttemptOutcome.NOT_SENT)
     attempt = AttemptOutcome.REFUSED if landed else AttemptOutcome.NOT_SENT
     resolved = AttemptOutcome.DONE
     if found.transaction.status == "success":
@@ -230,7 +225,7 @@ def _settle_attempts(tx: Connection, settlements: Sequence[Settlement]) -> None:
             attempts.resolve_attempts(
                 tx,
                 payment_id=s.work.payment.id,
-                reference=s.work.request.reference,
+                reference=s.work.payment.reference,
                 outcome=s.resolved,
                 detail="found by verify" if s.resolved is AttemptOutcome.DONE else "not found by verify",
             )

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
+
 from domain.settings import Settings
 
 
@@ -9,7 +11,14 @@ class IsolatedSettings(Settings):
     """Settings that read nothing but what they are given."""
 
     @classmethod
-    def settings_customise_sources(cls, settings_cls, init_settings, **_: object):  # noqa: ANN001, ANN206
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
 
 
