@@ -21,7 +21,7 @@ class Answer:
 class RefusalError(Exception):
     """A call Paystack refuses, with everything the error body says."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one argument per part of the error body
         self,
         status: int,
         message: str,
@@ -111,7 +111,9 @@ def reference_not_found(status: int) -> RefusalError:
         status,
         "Transaction reference not found.",
         code="transaction_not_found",
-        next_step=("Ensure that you're passing the reference of a transaction that exists on this integration"),
+        next_step=(
+            "Ensure that you're passing the reference of a transaction that exists on this integration"
+        ),
     )
 
 

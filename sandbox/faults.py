@@ -19,7 +19,9 @@ ENDPOINTS = ("initialize", "verify", "fetch", "list", "totals", "timeline", "*")
 _LATENCY_MAX_MS = 600_000
 # The 99th percentile of a normal distribution lies this many standard deviations above its mean.
 _Z_99 = 2.3263
-_HTML = b"<html>\r\n<head><title>%d</title></head>\r\n<body><center><h1>%d</h1></center></body>\r\n</html>\r\n"
+_HTML = (
+    b"<html>\r\n<head><title>%d</title></head>\r\n<body><center><h1>%d</h1></center></body>\r\n</html>\r\n"
+)
 GARBAGE = Answer(200, b'{"status":true,"message":"Verif\x00\xff<')
 
 
@@ -88,7 +90,7 @@ class Faults:
 
     def __init__(self, *, seed: int | None) -> None:
         """Start without rules; the same seed makes the same probabilities fall the same way."""
-        self._random = random.Random(None if seed is None else seed + 2)
+        self._random = random.Random(None if seed is None else seed + 2)  # noqa: S311 - faults, no secrets
         self._next_id = 1
         self.rules: dict[int, Rule] = {}
 
@@ -104,7 +106,9 @@ class Faults:
         self.rules[rule.id] = rule
         return rule
 
-    def strike(self, endpoint: str, *, reference: str | None, amount: int | None) -> tuple[float, Rule | None]:
+    def strike(
+        self, endpoint: str, *, reference: str | None, amount: int | None
+    ) -> tuple[float, Rule | None]:
         """Decide what goes wrong with one call: latency in milliseconds, and the first other rule that hits.
 
         Latencies add up. A rule counts as hit only when it has its effect.

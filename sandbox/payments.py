@@ -16,7 +16,7 @@ from sandbox.world import World
 _OFFLINE = frozenset({"bank_transfer", "ussd", "qr", "mobile_money"})
 
 
-def pay(
+def pay(  # noqa: PLR0913 - amount and currency exist to forge mismatches
     world: World,
     transaction: Transaction,
     instrument: JsonObject,
@@ -60,7 +60,9 @@ def pay(
     return True
 
 
-def decline(world: World, transaction: Transaction, reason: str, *, status: str, message: str | None = None) -> bool:
+def decline(
+    world: World, transaction: Transaction, reason: str, *, status: str, message: str | None = None
+) -> bool:
     """Record a payment that did not happen; neither failed nor abandoned keeps the customer from retrying.
 
     A paid transaction stays paid: then nothing happens and False is returned. No webhook tells of it.

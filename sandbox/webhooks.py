@@ -51,7 +51,7 @@ class Webhooks:
         self._settings = settings
         self._secret_key = secret_key
         # A source of its own, so that asking for duplicates does not change the ids handed out.
-        self._random = random.Random(None if seed is None else seed + 1)
+        self._random = random.Random(None if seed is None else seed + 1)  # noqa: S311 - faults, no secrets
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
@@ -139,7 +139,9 @@ class Webhooks:
         body = delivery.body.encode()
         headers = {"x-paystack-signature": sign(self._secret_key, body)}
         try:
-            async with self._session.post(delivery.url, data=body, headers=headers, allow_redirects=False) as answer:
+            async with self._session.post(
+                delivery.url, data=body, headers=headers, allow_redirects=False
+            ) as answer:
                 await answer.content.read(_ANSWER_BYTES_MAX)
                 return answer.status, None
         except TimeoutError:
