@@ -3,16 +3,24 @@
 import json
 import os
 import signal
+from contextlib import closing
 
 import pika
 import pytest
 
 from ops.embedded.ports import answers
 from tests.end_to_end.fleet import CARD, Fleet, dump, wait_until
+from workers.topology import declare_topology
 
 
 def test_a_payment_goes_from_post_to_success_and_downstream_hears_of_it(fleet: Fleet) -> None:
-    connection = pika.BlockingConnection(pika.URLParameters(fleet.env["RABBITMQ_URL"]))
+    parameters = pika.URLParameters(fleet.env["RABBITMQ_URL"])
+    declare_topology(parameters, "payment_events")  # a subscriber may come before the relay does
+    with closing(pika.BlockingConnection(parameters)) as connection:
+        _follow_one_payment(fleet, connection)
+
+
+def _follow_one_payment(fleet: Fleet, connection: pika.BlockingConnection) -> None:
     channel = connection.channel()
     queue = channel.queue_declare("", exclusive=True).method.queue
     channel.queue_bind(queue, "payment_events", "payment.*")
@@ -42,7 +50,6 @@ def test_a_payment_goes_from_post_to_success_and_downstream_hears_of_it(fleet: F
             told[event["type"]] = event
         if len(told) == 2:
             break
-    connection.close()
     assert sorted(told) == ["payment.initiated", "payment.succeeded"]
     assert told["payment.succeeded"]["data"]["status"] == "success"
     assert told["payment.succeeded"]["correlationid"]
