@@ -20,7 +20,7 @@ LANGUAGE sql VOLATILE PARALLEL SAFE AS $$
     SELECT encode(
         set_bit(set_bit(
             overlay(uuid_send(gen_random_uuid())
-                    PLACING substring(int8send((extract(epoch FROM at) * 1000)::bigint) FROM 3)
+                    PLACING substring(int8send(floor(extract(epoch FROM at) * 1000)::bigint) FROM 3)
                     FROM 1 FOR 6),
             52, 1), 53, 1),
         'hex')::uuid
@@ -29,7 +29,7 @@ $$;
 -- The smallest UUIDv7 of an instant: the bound of a partition or of a scan by time.
 CREATE FUNCTION payfleet_uuid7_floor(at timestamptz) RETURNS uuid
 LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
-    SELECT (encode(substring(int8send((extract(epoch FROM at) * 1000)::bigint) FROM 3), 'hex')
+    SELECT (encode(substring(int8send(floor(extract(epoch FROM at) * 1000)::bigint) FROM 3), 'hex')
             || '70008000000000000000')::uuid
 $$;
 
@@ -199,9 +199,10 @@ CREATE INDEX jobs_sent_idx ON jobs (sent_at) WHERE state = 'sent';
 CREATE INDEX jobs_dead_idx ON jobs (id) WHERE state = 'dead' AND sent_at IS NULL;
 CREATE UNIQUE INDEX jobs_dedupe_idx ON jobs (dedupe_key) WHERE dedupe_key IS NOT NULL AND state <> 'dead';
 
--- Create the monthly partitions from last month to some months ahead of an instant; harmless to repeat.
+-- Create the monthly partitions from last month to some months ahead of an instant; harmless to repeat. Months begin in
+-- UTC: adding a month in the session's zone would leave days without a partition.
 CREATE FUNCTION payfleet_ensure_partitions(around timestamptz, months_ahead integer) RETURNS integer
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SET timezone = 'UTC' AS $$
 DECLARE
     parent text;
     starts timestamptz;
