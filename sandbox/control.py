@@ -48,6 +48,9 @@ class UnknownThingError(LookupError):
 
 def _answering(control: Control) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def handle(request: web.Request) -> web.Response:
+        if request.headers.get("Sec-Fetch-Site") == "cross-site":
+            # No page of another site may steer a sandbox through the browser of who runs it.
+            raise web.HTTPForbidden
         try:
             body = read_object(await request.read(), "application/json")
             status, answer = 200, await control(request.app[WORLD], request, body)

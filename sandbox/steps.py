@@ -33,7 +33,7 @@ TEST_BANK, TEST_BANK_ACCOUNT = "Zenith Bank", "0000000000"
 EFT_ACCOUNTS = ("1012204936", "1012204935")
 USSD_CODES = {"737": "Guaranty Trust Bank", "966": "Zenith Bank"}
 PROVIDERS: dict[str, dict[str, str]] = {
-    "GHS": {"mtn": "MTN mobile money", "vod": "Telecel Cash", "atl": "AirtelTigo Money"},
+    "GHS": {"mtn": "MTN Mobile Money", "vod": "Telecel Cash", "atl": "AirtelTigo Money"},
     "KES": {"mpesa": "M-PESA"},
     "XOF": {"orange": "Orange Money"},
 }
