@@ -12,6 +12,11 @@ from sandbox.harness import RunningSandbox, WebhookCatcher, catching_webhooks, r
 from sandbox.world import Options
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Name the marker of the tests that need a browser."""
+    config.addinivalue_line("markers", "browser: drives a real browser; needs playwright and chromium")
+
+
 @pytest.fixture
 def catcher() -> Iterator[WebhookCatcher]:
     """Listen for webhooks."""

@@ -7,7 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def free_port() -> int:
 
 
 @contextmanager
-def process(*options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def process(*options: str) -> Generator[tuple[str, subprocess.Popen[str]], None, None]:
     port = free_port()
     command = [sys.executable, "-m", "sandbox", "--port", str(port), *options]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
