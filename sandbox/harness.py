@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from http import HTTPStatus
@@ -44,7 +44,7 @@ class RunningSandbox:
 
 
 @contextmanager
-def running_sandbox(options: Options | None = None) -> Iterator[RunningSandbox]:
+def running_sandbox(options: Options | None = None) -> Generator[RunningSandbox, None, None]:
     """Run a sandbox on a free port of 127.0.0.1 until the block ends; its public URL is set to fit."""
     listener = socket.create_server(("127.0.0.1", 0))
     url = f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -117,7 +117,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = _DEADLINE_SECO
 
 
 @contextmanager
-def catching_webhooks() -> Iterator[WebhookCatcher]:
+def catching_webhooks() -> Generator[WebhookCatcher, None, None]:
     """Listen for webhooks on a free port of 127.0.0.1 until the block ends."""
     catcher = WebhookCatcher()
 
