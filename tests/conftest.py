@@ -110,15 +110,20 @@ UPDATE test_clock SET clock_offset = interval '0'
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_url(pytestconfig: pytest.Config) -> Generator[str]:
-    """A RabbitMQ, in a virtual host of its own where one can be made."""
+def rabbitmq_server(pytestconfig: pytest.Config) -> services.Found:
+    """The RabbitMQ server the tests may make virtual hosts on."""
     try:
         found = services.rabbitmq(os.environ)
     except services.NotFoundError as error:
         pytest.skip(f"RabbitMQ: {error}")
-    with services.private_vhost(found) as url:
-        whose = "shared virtual host" if url == found.url else "private virtual host"
-        pytestconfig.stash[_report].found["RabbitMQ"] = f"{found.how}, {whose}"
+    pytestconfig.stash[_report].found["RabbitMQ"] = found.how
+    return found
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(rabbitmq_server: services.Found) -> Generator[str]:
+    """A RabbitMQ, in a virtual host of its own where one can be made."""
+    with services.private_vhost(rabbitmq_server) as url:
         yield url
 
 

@@ -4,12 +4,20 @@ from collections.abc import Generator
 
 import pytest
 
+from tests import services
 from tests.end_to_end.fleet import Fleet, running_fleet
 
 
 @pytest.fixture(scope="session")
-def shared_fleet(database_url: str, rabbitmq_url: str, tmp_path_factory: pytest.TempPathFactory) -> Generator[Fleet]:
-    with running_fleet(tmp_path_factory.mktemp("fleet"), database_url, rabbitmq_url) as fleet:
+def shared_fleet(
+    postgres_server: services.Found, rabbitmq_server: services.Found, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Fleet]:
+    state = tmp_path_factory.mktemp("fleet")
+    with (
+        services.fresh_database(postgres_server) as database_url,
+        services.private_vhost(rabbitmq_server) as rabbitmq_url,
+        running_fleet(state, database_url, rabbitmq_url) as fleet,
+    ):
         yield fleet
 
 
