@@ -151,6 +151,11 @@ def test_the_books_page_lists_what_happened_and_escapes_it(catcher: WebhookCatch
         sandbox.control("transactions/order-7/pay", {})
         sandbox.control("webhooks", {"event": "<script>", "data": {}})
         page = requests.get(f"{sandbox.url}/", timeout=10)
+        one = sandbox.control("book?reference=order-7")
+        assert requests.get(f"{sandbox.url}/favicon.ico", timeout=10).status_code == 204
+        assert sandbox.control("book")["counters"] == {"POST /transaction/initialize": 1}
+    assert [row["reference"] for row in one["transactions"]] == ["order-7"]
+    assert [row["event"] for row in one["deliveries"]] == ["charge.success"]
     assert page.status_code == 200
     assert "order-7" in page.text
     assert "charge.success" in page.text
