@@ -135,13 +135,16 @@ def without_urls(sandbox: RunningSandbox) -> list[dict[str, object]]:
     ]
 
 
-def test_codes_given_after_a_restart_are_new(tmp_path: Path) -> None:
+def test_ids_and_codes_given_after_a_restart_are_new(tmp_path: Path) -> None:
     options = Options(data=tmp_path / "book.json", seed=3)
     codes: list[str] = []
-    for number in range(3):
+    ids: list[int] = []
+    for number in range(6):
         with running_sandbox(options) as sandbox:
             codes.append(initialize(sandbox.url, f"r{number}").json()["data"]["access_code"])
-    assert len(set(codes)) == 3
+            ids = [row["id"] for row in sandbox.control("book")["transactions"]]
+    assert len(set(codes)) == 6
+    assert ids == sorted(set(ids))
 
 
 def test_the_books_page_lists_what_happened_and_escapes_it(catcher: WebhookCatcher) -> None:
