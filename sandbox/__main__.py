@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     host, port = str(arguments.host), int(arguments.port)
     options = Options(
         secret_key=str(arguments.secret_key),
-        public_url=str(arguments.public_url or f"http://{host}:{port}").rstrip("/"),
+        public_url=str(arguments.public_url or f"http://{_reachable(host)}:{port}").rstrip("/"),
         webhook_url=arguments.webhook_url,
         webhook_schedule=arguments.webhook_schedule,
         currencies=arguments.currencies,
@@ -61,6 +61,11 @@ async def _serve(options: Options, host: str, port: int) -> None:
         await stopped.wait()
     finally:
         await runner.cleanup()
+
+
+def _reachable(host: str) -> str:
+    """Name an address a browser on this machine can open; "all interfaces" is none."""
+    return "127.0.0.1" if host in {"0.0.0.0", "::", ""} else host  # noqa: S104 - compared, not bound
 
 
 def _parser() -> argparse.ArgumentParser:

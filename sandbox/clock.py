@@ -133,14 +133,19 @@ class Clock:
                     self._frozen_at_ms = reached
                 self._rearm()
 
-    def forget(self) -> None:
-        """Drop everything due, abandon what is under way, and return to the machine's own time."""
+    async def forget(self) -> None:
+        """Drop everything due, abandon what is under way, and return to the machine's own time.
+
+        An advance that is under way ends after the action it is at.
+        """
         self._due.clear()
-        for task in self._running:
-            task.cancel()
-        self._offset_ms = 0
-        self._frozen_at_ms = None
-        self._rearm()
+        async with self._moving:
+            self._due.clear()
+            for task in self._running:
+                task.cancel()
+            self._offset_ms = 0
+            self._frozen_at_ms = None
+            self._rearm()
 
     async def stop(self) -> None:
         """Abandon what is under way, so that the process can end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
@@ -67,10 +67,18 @@ def _refused(status: int, error: Exception) -> tuple[int, Json]:
     return status, {"error": str(error)}
 
 
-async def _book(world: World, _request: web.Request, _body: JsonObject) -> Json:
+async def _book(world: World, request: web.Request, _body: JsonObject) -> Json:
+    """Show everything, or with ``?reference=`` what belongs to one transaction."""
+    reference = request.query.get("reference")
+    transactions: Iterable[Transaction] = world.book.transactions.values()
+    deliveries: Iterable[Delivery] = world.book.deliveries.values()
+    if reference is not None:
+        found = world.book.by_reference.get(reference)
+        transactions = [] if found is None else [found]
+        deliveries = [row for row in deliveries if row.reference == reference]
     return {
-        "transactions": [transaction_row(world, row) for row in world.book.transactions.values()],
-        "deliveries": [delivery_row(row) for row in world.book.deliveries.values()],
+        "transactions": [transaction_row(world, row) for row in transactions],
+        "deliveries": [delivery_row(row) for row in deliveries],
         "counters": dict(world.book.counters.items()),
     }
 
@@ -211,7 +219,7 @@ async def _resend_webhook(world: World, request: web.Request, _body: JsonObject)
 
 async def _reset(world: World, _request: web.Request, _body: JsonObject) -> Json:
     """Return to how the command line started it: an empty book, no faults, the machine's time."""
-    world.clock.forget()
+    await world.clock.forget()
     fresh = new_world(world.options, clock=world.clock)
     await fresh.webhooks.open()
     await world.webhooks.close()

@@ -18,11 +18,21 @@ _ROWS_MAX = 100
 
 def routes() -> list[web.RouteDef]:
     """List the page's routes."""
-    return [web.get("/_sandbox", _redirect), web.get("/_sandbox/", _show), web.get("/", _redirect)]
+    return [
+        web.get("/", _redirect),
+        web.get("/_sandbox", _redirect),
+        web.get("/_sandbox/", _show),
+        web.get("/favicon.ico", _no_icon),
+    ]
 
 
 async def _redirect(_request: web.Request) -> web.Response:
     raise web.HTTPFound("/_sandbox/")
+
+
+async def _no_icon(_request: web.Request) -> web.Response:
+    # Browsers ask by themselves, and it should not count as a call of the API.
+    return web.Response(status=204)
 
 
 async def _show(request: web.Request) -> web.Response:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias, cast
 
 from sandbox.answers import Answer, broken, rate_limited
+from sandbox.limits import limit_of
 from sandbox.settings import InvalidSettingError, mapping, probability, text, whole
 from sandbox.wire import Json, JsonObject
 
@@ -73,7 +74,9 @@ class Rule:
     def answer(self) -> Answer:
         """Return what is sent in place of the real answer."""
         if self.kind == "rate_limited":
-            return rate_limited(limit=0, reset_seconds=self.reset_seconds).answer()
+            return rate_limited(
+                limit=limit_of(self.endpoint, "live"), reset_seconds=self.reset_seconds
+            ).answer()
         if self.kind == "garbage":
             return GARBAGE
         match self.body:

@@ -127,7 +127,10 @@ def catching_webhooks() -> Generator[WebhookCatcher, None, None]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
             catcher.caught.append(Caught(body, self.headers.get("x-paystack-signature", "")))
-            self.send_response(catcher.answers.pop(0) if catcher.answers else HTTPStatus.OK)
+            status = catcher.answers.pop(0) if catcher.answers else HTTPStatus.OK
+            self.send_response(status)
+            if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+                self.send_header("Location", "/elsewhere")
             self.send_header("Content-Length", "0")
             self.end_headers()
 

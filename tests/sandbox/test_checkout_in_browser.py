@@ -14,10 +14,10 @@ playwright = pytest.importorskip("playwright.sync_api")
 
 if TYPE_CHECKING:
     from conftest import Api
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Page, ViewportSize
 
 CHROMIUM = shutil.which("chromium")
-PHONE = {"width": 390, "height": 844}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 PAY = "button:has-text('Pay NGN 2,500.00')"
 
 pytestmark = [

@@ -235,6 +235,19 @@ def test_a_step_that_is_not_asked_for_changes_nothing(api: Api, visit: Visit) ->
     assert outcome(api) == ("abandoned", "The transaction was not completed")
 
 
+def test_a_channel_the_request_did_not_ask_for_cannot_be_used(api: Api, visit: Visit) -> None:
+    visitor = visit(channels=["card"])
+    visitor.submit("bank_transfer")
+    assert outcome(api) == ("abandoned", "The transaction was not completed")
+
+
+def test_a_cancel_action_that_is_no_web_address_is_not_followed(visit: Visit) -> None:
+    visitor = visit(metadata={"cancel_action": "javascript:alert(1)"})
+    visitor.submit("cancel")
+    assert "Payment cancelled" in visitor.text
+    assert "javascript:" not in visitor.text
+
+
 def test_success_leads_back_to_the_merchant_with_both_references(visit: Visit) -> None:
     visitor = visit(callback_url="https://shop.example/back?cart=1#top")
     visitor.card("4084084084084081", "408")

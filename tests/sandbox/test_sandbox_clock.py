@@ -11,11 +11,10 @@ import pytest
 from sandbox.clock import Clock, iso, parse_iso
 
 T0 = parse_iso("2026-01-31T10:00:00Z")
+Seen = list[tuple[str, int]]
 
 
-def recorder(
-    clock: Clock, seen: list[tuple[str, int]]
-) -> Callable[[str], Callable[[], Coroutine[Any, Any, None]]]:
+def recorder(clock: Clock, seen: Seen) -> Callable[[str], Callable[[], Coroutine[Any, Any, None]]]:
     def named(name: str) -> Callable[[], Coroutine[Any, Any, None]]:
         async def action() -> None:
             seen.append((name, clock.now_ms() - T0))
@@ -26,8 +25,8 @@ def recorder(
 
 
 def test_an_advance_runs_each_action_at_its_own_instant_in_order() -> None:
-    async def run() -> list[tuple[str, int]]:
-        clock, seen = Clock(frozen_at_ms=T0), []
+    async def run() -> Seen:
+        clock, seen = Clock(frozen_at_ms=T0), Seen()
         act = recorder(clock, seen)
         clock.call_at(T0 + 2_000, act("second"))
         clock.call_at(T0 + 1_000, act("first"))
@@ -41,8 +40,8 @@ def test_an_advance_runs_each_action_at_its_own_instant_in_order() -> None:
 
 
 def test_what_an_action_schedules_within_the_advance_runs_in_it_too() -> None:
-    async def run() -> list[tuple[str, int]]:
-        clock, seen = Clock(frozen_at_ms=T0), []
+    async def run() -> Seen:
+        clock, seen = Clock(frozen_at_ms=T0), Seen()
         act = recorder(clock, seen)
 
         async def again() -> None:
@@ -57,8 +56,8 @@ def test_what_an_action_schedules_within_the_advance_runs_in_it_too() -> None:
 
 
 def test_an_action_that_fails_does_not_stop_time(caplog: pytest.LogCaptureFixture) -> None:
-    async def run() -> list[tuple[str, int]]:
-        clock, seen = Clock(frozen_at_ms=T0), []
+    async def run() -> Seen:
+        clock, seen = Clock(frozen_at_ms=T0), Seen()
 
         async def broken() -> None:
             raise RuntimeError
@@ -74,7 +73,7 @@ def test_an_action_that_fails_does_not_stop_time(caplog: pytest.LogCaptureFixtur
 
 def test_a_frozen_clock_stands_still_but_what_is_due_now_happens() -> None:
     async def run() -> None:
-        clock, seen = Clock(frozen_at_ms=T0), []
+        clock, seen = Clock(frozen_at_ms=T0), Seen()
         clock.call_at(T0, recorder(clock, seen)("due"))
         clock.call_at(T0 + 1, recorder(clock, seen)("not due"))
         await asyncio.sleep(0.05)
@@ -104,7 +103,7 @@ def test_a_running_clock_fires_by_itself_and_actions_do_not_wait_for_each_other(
 
 def test_an_advance_waits_for_what_is_already_under_way() -> None:
     async def run() -> None:
-        clock, finished = Clock(), []
+        clock, finished = Clock(), list[int]()
 
         async def slow() -> None:
             await asyncio.sleep(0.1)
@@ -142,12 +141,33 @@ def test_time_never_goes_back_when_the_clock_is_frozen_moved_and_run_again() -> 
 
 def test_forgetting_drops_what_was_due() -> None:
     async def run() -> None:
-        clock, seen = Clock(frozen_at_ms=T0), []
+        clock, seen = Clock(frozen_at_ms=T0), Seen()
         clock.call_at(T0 + 1, recorder(clock, seen)("forgotten"))
-        clock.forget()
+        await clock.forget()
         await clock.advance(10)
         assert seen == []
         assert clock.mode == "running"
+
+    asyncio.run(run())
+
+
+def test_forgetting_ends_an_advance_that_is_under_way() -> None:
+    async def run() -> None:
+        clock, seen = Clock(), Seen()
+        reached = asyncio.Event()
+
+        async def slow() -> None:
+            reached.set()
+            await asyncio.sleep(0.05)
+
+        clock.call_at(clock.now_ms() + 1_000, slow)
+        clock.call_at(clock.now_ms() + 2_000, recorder(clock, seen)("forgotten"))
+        advance = asyncio.create_task(clock.advance(3_000))
+        await reached.wait()
+        await clock.forget()
+        await advance
+        assert seen == []
+        assert abs(clock.offset_ms) < 1_000
 
     asyncio.run(run())
 

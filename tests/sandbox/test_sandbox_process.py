@@ -135,13 +135,16 @@ def without_urls(sandbox: RunningSandbox) -> list[dict[str, object]]:
     ]
 
 
-def test_codes_given_after_a_restart_are_new(tmp_path: Path) -> None:
+def test_ids_and_codes_given_after_a_restart_are_new(tmp_path: Path) -> None:
     options = Options(data=tmp_path / "book.json", seed=3)
     codes: list[str] = []
-    for number in range(3):
+    ids: list[int] = []
+    for number in range(6):
         with running_sandbox(options) as sandbox:
             codes.append(initialize(sandbox.url, f"r{number}").json()["data"]["access_code"])
-    assert len(set(codes)) == 3
+            ids = [row["id"] for row in sandbox.control("book")["transactions"]]
+    assert len(set(codes)) == 6
+    assert ids == sorted(set(ids))
 
 
 def test_the_books_page_lists_what_happened_and_escapes_it(catcher: WebhookCatcher) -> None:
@@ -151,6 +154,11 @@ def test_the_books_page_lists_what_happened_and_escapes_it(catcher: WebhookCatch
         sandbox.control("transactions/order-7/pay", {})
         sandbox.control("webhooks", {"event": "<script>", "data": {}})
         page = requests.get(f"{sandbox.url}/", timeout=10)
+        one = sandbox.control("book?reference=order-7")
+        assert requests.get(f"{sandbox.url}/favicon.ico", timeout=10).status_code == 204
+        assert sandbox.control("book")["counters"] == {"POST /transaction/initialize": 1}
+    assert [row["reference"] for row in one["transactions"]] == ["order-7"]
+    assert [row["event"] for row in one["deliveries"]] == ["charge.success"]
     assert page.status_code == 200
     assert "order-7" in page.text
     assert "charge.success" in page.text

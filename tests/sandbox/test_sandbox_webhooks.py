@@ -231,3 +231,44 @@ def test_autopay_with_a_declined_card_leaves_it_abandoned(
     sandbox.control("clock", {"advance_seconds": 0})
     assert (api.verify("r")["status"], api.verify("r")["gateway_response"]) == ("abandoned", "Declined")
     assert catcher.caught == []
+
+
+def test_a_resend_takes_the_place_of_the_try_that_was_due(
+    sandbox: RunningSandbox, catcher: WebhookCatcher
+) -> None:
+    catcher.answers = [500, 500]
+    sandbox.control("clock", {"freeze": True})
+    (delivery,) = sandbox.control("webhooks", {"event": "x", "data": {}})["deliveries"]
+    sandbox.control("clock", {"advance_seconds": 10})
+    sandbox.control(f"webhooks/{delivery['id']}/resend", {})
+    sandbox.control("clock", {"advance_seconds": HOUR})
+    assert try_seconds(deliveries(sandbox)[0]) == [0, 10, 10 + 3 * MINUTE]
+
+
+def test_a_decline_by_hand_calls_a_planned_payment_off(
+    api: Api, sandbox: RunningSandbox, catcher: WebhookCatcher
+) -> None:
+    sandbox.control("clock", {"freeze": True})
+    sandbox.control("settings", {"autopay": {"delay_ms": 1_000}})
+    api.initialize(reference="r")
+    sandbox.control("transactions/r/pay", {"outcome": "failed"})
+    sandbox.control("clock", {"advance_seconds": 2})
+    assert api.verify("r")["status"] == "failed"
+    assert catcher.caught == []
+
+
+def test_a_reset_forgets_what_was_due_and_returns_to_the_machines_time(
+    api: Api, sandbox: RunningSandbox, catcher: WebhookCatcher
+) -> None:
+    sandbox.control("clock", {"freeze": True, "advance_seconds": HOUR})
+    sandbox.control("settings", {"webhook_faults": {"delay_ms": 1_000}, "business_name": "Changed"})
+    sandbox.control("faults", {"kind": "error", "endpoint": "list"})
+    pay(api, sandbox)
+    sandbox.control("reset", {})
+    clock = sandbox.control("clock", {"advance_seconds": 10})
+    assert catcher.caught == []
+    assert clock["mode"] == "running"
+    assert abs(clock["offset_seconds"] - 10) < 1
+    assert sandbox.control("faults") == {"faults": []}
+    assert sandbox.control("settings")["business_name"] == "Sandbox Merchant"
+    assert sandbox.control("settings")["webhook_url"] == catcher.url
