@@ -12,6 +12,8 @@ from functools import partial
 from typing import TYPE_CHECKING, assert_never
 from uuid import UUID
 
+from cryptography.fernet import InvalidToken
+
 from db import attempts, payments
 from db import jobs as ledger
 from db.attempts import AttemptOutcome, NewAttempt, SettledAttempt
@@ -31,11 +33,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from db.connection import Connection
+    from db.payments import OrderDetails
     from jobs.context import JobContext
     from jobs.paystack.client import Paystack
 
-# A run makes at most two calls; beyond that it is taken for dead, and fenced off should it wake up after all.
-LEASE_SECONDS = 2 * (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + EXCHANGE_SECONDS_MAX)
+# A run makes at most three calls (ask, send, and ask again about a duplicate); beyond that it is taken for dead, and
+# fenced off should it wake up after all.
+LEASE_SECONDS = 3 * (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + EXCHANGE_SECONDS_MAX)
 
 _ATTEMPT_KIND = "initialize"
 
@@ -90,23 +94,34 @@ def _begin(context: JobContext, ids: Sequence[UUID]) -> list[Work]:
         job_of = {UUID(job.payload["payment_id"]): job for job in claimed}
         found = payments.get_payments(tx, job_of)
         details = payments.get_order_details(tx, job_of)
-        opened = [NewAttempt(job_of[p.id].id, job_of[p.id].token, p.id, p.reference) for p in found.values()]
-        unknown = attempts.open_attempts(tx, kind=_ATTEMPT_KIND, attempts=opened)
         for payment_id in job_of.keys() - found.keys():
             ledger.apply_decision(tx, job_of[payment_id], Park(), error="its payment does not exist")
-    work: list[Work] = []
-    for payment in found.values():
-        job, order = job_of[payment.id], details[payment.id]
-        request = InitializeRequest(
-            reference=payment.reference,
-            email=context.seal.open(order.email_sealed).decode(),
-            money=payment.money,
-            channels=order.channels,
-            callback_url=order.callback_url or context.callback_url,
-            metadata=payment.metadata,
-        )
-        work.append(Work(job, payment, request, job.id in unknown))
-    return work
+        requests: dict[UUID, InitializeRequest] = {}
+        for payment in found.values():
+            try:
+                requests[payment.id] = _request_for(context, payment, details[payment.id])
+            except InvalidToken:
+                failure = Failure(FailureKind.TRANSIENT, "no key of ENCRYPTION_KEY opens its e-mail address")
+                write_failure(tx, context, job_of[payment.id], failure)
+        opened = [
+            NewAttempt(job_of[id_].id, job_of[id_].token, id_, request.reference)
+            for id_, request in requests.items()
+        ]
+        unknown = attempts.open_attempts(tx, kind=_ATTEMPT_KIND, attempts=opened)
+    return [
+        Work(job_of[id_], found[id_], request, job_of[id_].id in unknown) for id_, request in requests.items()
+    ]
+
+
+def _request_for(context: JobContext, payment: Payment, order: OrderDetails) -> InitializeRequest:
+    return InitializeRequest(
+        reference=payment.reference,
+        email=context.seal.open(order.email_sealed).decode(),
+        money=payment.money,
+        channels=order.channels,
+        callback_url=order.callback_url or context.callback_url,
+        metadata=payment.metadata,
+    )
 
 
 def initialize_one(paystack: Paystack, work: Work) -> Settlement:

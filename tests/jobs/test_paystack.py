@@ -169,7 +169,11 @@ def test_their_refusal_is_one(client: Paystack, paystack: ScriptedPaystack, stat
 
 @pytest.mark.parametrize(
     ("message", "code"),
-    [("Duplicate Transaction Reference", None), ("duplicate transaction reference.", "x"), ("", "duplicate_reference")],
+    [
+        ("Duplicate Transaction Reference", None),
+        ("duplicate transaction reference.", "x"),
+        ("", "duplicate_reference"),
+    ],
 )
 def test_a_duplicate_reference_is_recognized(
     client: Paystack, paystack: ScriptedPaystack, message: str, code: str | None
@@ -258,7 +262,15 @@ def test_verify_reads_a_paid_transaction_whatever_its_other_fields_hold(
 
 @pytest.mark.parametrize(
     "odd",
-    [{"id": None}, {"id": -1}, {"status": None}, {"amount": -1}, {"amount": 1.5}, {"amount": 2**63}, {"currency": 1}],
+    [
+        {"id": None},
+        {"id": -1},
+        {"status": None},
+        {"amount": -1},
+        {"amount": 1.5},
+        {"amount": 2**63},
+        {"currency": 1},
+    ],
     ids=str,
 )
 def test_verify_believes_nothing_without_what_it_needs(
