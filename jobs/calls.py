@@ -54,7 +54,7 @@ class GatewayThreads:
         try:
             yield seats
         finally:
-            self._release(seats.left)
+            seats.give_back()
 
     def _release(self, count: int) -> None:
         with self._changed:
@@ -73,6 +73,11 @@ class Seats:
         self._threads = threads
         self.left = count
 
+    def give_back(self) -> None:
+        """Give back the seats that no call has taken."""
+        unused, self.left = self.left, 0
+        self._threads._release(unused)  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - two halves of one thing
+
     def as_they_arrive(
         self, call: Callable[[Item], Result], items: Sequence[Item]
     ) -> Iterator[list[tuple[Item, Result | Exception]]]:
@@ -86,6 +91,7 @@ class Seats:
         arrived: queue.SimpleQueue[tuple[Item, Result | Exception]] = queue.SimpleQueue()
         for item in items:
             self._start(call, item, arrived)
+        self.give_back()  # of jobs that are done or held elsewhere
         missing = len(items)
         while missing:
             group = [arrived.get()]

@@ -12,18 +12,19 @@ from functools import partial
 from typing import TYPE_CHECKING, assert_never
 from uuid import UUID
 
+from cryptography.fernet import InvalidToken
+
 from db import attempts, payments
 from db import jobs as ledger
 from db.attempts import AttemptOutcome, NewAttempt, SettledAttempt
-from db.payments import OrderDetails, SourcedChange
+from db.payments import SourcedChange
 from domain.errors import ErrorCode
 from domain.jobs import ClaimedJob, JobKind
 from domain.payment import Fact, Initialized, Payment, Source, apply
 from domain.payment import Refused as InitializationRefused
 from domain.retry import Failure, FailureKind, Park, Postpone
 from jobs.paystack.answers import Done, NotSent, Refused, Throttled, Unknown
-from jobs.paystack.client import InitializeRequest, VerifiedTransaction, is_duplicate_reference
-from jobs.paystack.transport import CONNECT_TIMEOUT_SECONDS, EXCHANGE_SECONDS_MAX, READ_TIMEOUT_SECONDS
+from jobs.paystack.client import InitializeRequest, is_duplicate_reference
 from jobs.paystack.wire import charged_fact
 from jobs.settling import settle_together, write_failure
 
@@ -31,10 +32,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from db.connection import Connection
+    from db.payments import OrderDetails
     from jobs.context import JobContext
+    from jobs.paystack.client import Paystack
 
-# A run makes at most two calls; beyond that it is taken for dead, and fenced off should it wake up after all.
-LEASE_SECONDS = 2 * (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + EXCHANGE_SECONDS_MAX)
+# A call seldom takes more than seconds, and at most some tens of them. A run that takes longer than this is taken for
+# dead: another run asks Paystack about the reference first, and the old one is fenced off should it wake up after all.
+LEASE_SECONDS = 60.0
 
 _ATTEMPT_KIND = "initialize"
 
@@ -45,7 +49,7 @@ class Work:
 
     job: ClaimedJob
     payment: Payment
-    order: OrderDetails
+    request: InitializeRequest
     unknown_before: bool
 
 
@@ -75,7 +79,7 @@ def initialize_payments(context: JobContext, ids: Sequence[UUID]) -> None:
     """Run the jobs with these ids as far as they are due; a second delivery of the same ids does nothing."""
     with context.gateway.seats(len(ids)) as seats:
         work = _begin(context, ids)
-        for group in seats.as_they_arrive(partial(initialize_one, context), work):
+        for group in seats.as_they_arrive(partial(initialize_one, context.paystack), work):
             settlements = [_settled(item, result) for item, result in group]
             settle_together(context, settlements, partial(_settle, context))
 
@@ -89,43 +93,60 @@ def _begin(context: JobContext, ids: Sequence[UUID]) -> list[Work]:
         job_of = {UUID(job.payload["payment_id"]): job for job in claimed}
         found = payments.get_payments(tx, job_of)
         details = payments.get_order_details(tx, job_of)
-        opened = [NewAttempt(job_of[p.id].id, job_of[p.id].token, p.id, p.reference) for p in found.values()]
-        unknown = attempts.open_attempts(tx, kind=_ATTEMPT_KIND, attempts=opened)
         for payment_id in job_of.keys() - found.keys():
             ledger.apply_decision(tx, job_of[payment_id], Park(), error="its payment does not exist")
-    return [Work(job_of[p.id], p, details[p.id], unknown_before=job_of[p.id].id in unknown) for p in found.values()]
+        requests: dict[UUID, InitializeRequest] = {}
+        for payment in found.values():
+            try:
+                requests[payment.id] = _request_for(context, payment, details[payment.id])
+            except InvalidToken:
+                failure = Failure(FailureKind.TRANSIENT, "no key of ENCRYPTION_KEY opens its e-mail address")
+                write_failure(tx, context, job_of[payment.id], failure)
+        opened = [
+            NewAttempt(job_of[id_].id, job_of[id_].token, id_, request.reference)
+            for id_, request in requests.items()
+        ]
+        unknown = attempts.open_attempts(tx, kind=_ATTEMPT_KIND, attempts=opened)
+    return [
+        Work(job_of[id_], found[id_], request, job_of[id_].id in unknown) for id_, request in requests.items()
+    ]
 
 
-def initialize_one(context: JobContext, work: Work) -> Settlement:
+def _request_for(context: JobContext, payment: Payment, order: OrderDetails) -> InitializeRequest:
+    return InitializeRequest(
+        reference=payment.reference,
+        email=context.seal.open(order.email_sealed).decode(),
+        money=payment.money,
+        channels=order.channels,
+        callback_url=order.callback_url or context.callback_url,
+        metadata=payment.metadata,
+    )
+
+
+def initialize_one(paystack: Paystack, work: Work) -> Settlement:
     """Call Paystack for one payment and say what came of it. Touches no database, holds nothing."""
     if work.unknown_before:
-        return _ask_first(context, work)
-    return _send(context, work)
+        return _ask_first(paystack, work)
+    return _send(paystack, work)
 
 
-def _send(context: JobContext, work: Work, resolved: AttemptOutcome | None = None) -> Settlement:
-    request = InitializeRequest(
-        reference=work.payment.reference,
-        email=context.seal.open(work.order.email_sealed).decode(),
-        money=work.payment.money,
-        channels=work.order.channels,
-        callback_url=work.order.callback_url or context.callback_url,
-        metadata=work.payment.metadata,
-    )
-    answer = context.paystack.initialize(request)
+def _send(paystack: Paystack, work: Work, resolved: AttemptOutcome | None = None) -> Settlement:
+    answer = paystack.initialize(work.request)
     match answer:
-        case Done(data) if data.reference == request.reference:
+        case Done(data) if data.reference == work.request.reference:
             fact = Initialized(data.reference, data.access_code, data.authorization_url)
             return Settlement(work=work, attempt=AttemptOutcome.DONE, fact=fact, resolved=resolved)
         case Done():
             return _unknown(work, "the answer names another reference", resolved)
         case Refused() if is_duplicate_reference(answer):
             # An earlier call landed after all. Its URL cannot be had again, so the customer needs a new transaction.
-            return _ask_first(context, work, landed=True)
+            return _ask_first(paystack, work, landed=True)
         case Refused(_, message, code):
             detail = f"{code}: {message}" if code else message
             fact = InitializationRefused(_code_of(answer), message)
-            return Settlement(work=work, attempt=AttemptOutcome.REFUSED, fact=fact, detail=detail, resolved=resolved)
+            return Settlement(
+                work=work, attempt=AttemptOutcome.REFUSED, fact=fact, detail=detail, resolved=resolved
+            )
         case Unknown(reason):
             return _unknown(work, reason, resolved)
         case NotSent() | Throttled():
@@ -134,12 +155,25 @@ def _send(context: JobContext, work: Work, resolved: AttemptOutcome | None = Non
             assert_never(answer)
 
 
-def _ask_first(context: JobContext, work: Work, *, landed: bool = False) -> Settlement:
+def _ask_first(paystack: Paystack, work: Work, *, landed: bool = False) -> Settlement:
     """Ask what became of the reference before anything is sent again; `landed` when Paystack says that it has it."""
-    answer = context.paystack.verify(work.payment.reference)
+    answer = paystack.verify(work.request.reference)
+    attempt = AttemptOutcome.REFUSED if landed else AttemptOutcome.NOT_SENT
     match answer:
-        case Done(found):
-            return _after_asking(context, work, found, landed=landed)
+        case Done(None) if landed:
+            return _not_sent(
+                work, NotSent("Paystack calls the reference a duplicate, yet does not find it"), None
+            )
+        case Done(None):
+            return _send(paystack, work, resolved=AttemptOutcome.NOT_SENT)
+        case Done(verified):
+            resolved = AttemptOutcome.DONE
+            if verified.transaction.status == "success":
+                fact = charged_fact(verified.transaction, verified.raw)
+                return Settlement(
+                    work=work, attempt=attempt, fact=fact, source=Source.VERIFY, resolved=resolved
+                )
+            return Settlement(work=work, attempt=attempt, next_reference=True, resolved=resolved)
         case Refused(_, message, _):
             return _not_sent(work, NotSent(f"verify was refused: {message}"), None)
         case Unknown(reason):
@@ -150,23 +184,11 @@ def _ask_first(context: JobContext, work: Work, *, landed: bool = False) -> Sett
             assert_never(answer)
 
 
-def _after_asking(context: JobContext, work: Work, found: VerifiedTransaction | None, *, landed: bool) -> Settlement:
-    """Go on with what verify found under the reference."""
-    if found is None:
-        if landed:
-            return _not_sent(work, NotSent("Paystack calls the reference a duplicate, yet does not find it"), None)
-        return _send(context, work, resolved=AttemptOutcome.NOT_SENT)
-    attempt = AttemptOutcome.REFUSED if landed else AttemptOutcome.NOT_SENT
-    resolved = AttemptOutcome.DONE
-    if found.transaction.status == "success":
-        fact = charged_fact(found.transaction, found.raw)
-        return Settlement(work=work, attempt=attempt, fact=fact, source=Source.VERIFY, resolved=resolved)
-    return Settlement(work=work, attempt=attempt, next_reference=True, resolved=resolved)
-
-
 def _unknown(work: Work, reason: str, resolved: AttemptOutcome | None) -> Settlement:
     failure = Failure(FailureKind.TRANSIENT, f"initialize: {reason}")
-    return Settlement(work=work, attempt=AttemptOutcome.UNKNOWN, failure=failure, detail=reason, resolved=resolved)
+    return Settlement(
+        work=work, attempt=AttemptOutcome.UNKNOWN, failure=failure, detail=reason, resolved=resolved
+    )
 
 
 def _not_sent(work: Work, answer: NotSent | Throttled, resolved: AttemptOutcome | None) -> Settlement:
@@ -225,8 +247,10 @@ def _settle_attempts(tx: Connection, settlements: Sequence[Settlement]) -> None:
             attempts.resolve_attempts(
                 tx,
                 payment_id=s.work.payment.id,
-                reference=s.work.payment.reference,
+                reference=s.work.request.reference,
                 outcome=s.resolved,
                 detail="found by verify" if s.resolved is AttemptOutcome.DONE else "not found by verify",
             )
-    attempts.settle_attempts(tx, [SettledAttempt(s.job.id, s.job.token, s.attempt, s.detail) for s in settlements])
+    attempts.settle_attempts(
+        tx, [SettledAttempt(s.job.id, s.job.token, s.attempt, s.detail) for s in settlements]
+    )

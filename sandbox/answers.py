@@ -21,7 +21,7 @@ class Answer:
 class RefusalError(Exception):
     """A call Paystack refuses, with everything the error body says."""
 
-    def __init__(  # noqa: PLR0913 - one argument per part of the error body
+    def __init__(
         self,
         status: int,
         message: str,

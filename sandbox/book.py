@@ -118,7 +118,7 @@ class Book:
 
     def __init__(self, *, seed: int | None) -> None:
         """Start empty; the same seed hands out the same ids and codes in the same order."""
-        self._random = random.Random(seed)  # noqa: S311 - reproducible ids are wanted; nothing is secret here
+        self._random = random.Random(seed)
         self.next_id = _FIRST_ID
         self.transactions: dict[int, Transaction] = {}
         self.by_reference: dict[str, Transaction] = {}

@@ -93,7 +93,7 @@ class Faults:
 
     def __init__(self, *, seed: int | None) -> None:
         """Start without rules; the same seed makes the same probabilities fall the same way."""
-        self._random = random.Random(None if seed is None else seed + 2)  # noqa: S311 - faults, no secrets
+        self._random = random.Random(None if seed is None else seed + 2)
         self._next_id = 1
         self.rules: dict[int, Rule] = {}
 

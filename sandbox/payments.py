@@ -16,7 +16,7 @@ from sandbox.world import World
 _OFFLINE = frozenset({"bank_transfer", "ussd", "qr", "mobile_money"})
 
 
-def pay(  # noqa: PLR0913 - amount and currency exist to forge mismatches
+def pay(
     world: World,
     transaction: Transaction,
     instrument: JsonObject,

@@ -51,7 +51,7 @@ class Webhooks:
         self._settings = settings
         self._secret_key = secret_key
         # A source of its own, so that asking for duplicates does not change the ids handed out.
-        self._random = random.Random(None if seed is None else seed + 1)  # noqa: S311 - faults, no secrets
+        self._random = random.Random(None if seed is None else seed + 1)
         self._session: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:

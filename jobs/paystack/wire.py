@@ -6,7 +6,7 @@ Shapes: https://paystack.com/docs/api/transaction/ and the events of https://pay
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -57,6 +57,26 @@ def _text(value: object) -> str | None:
     return value.strip() or None if isinstance(value, str) else None
 
 
+def _object(value: object) -> object:
+    """Read an object; anything else ("", null, a list) is an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def _instant(value: object) -> datetime | None:
+    """Read an instant; one without a zone is in UTC, and what is no instant is none."""
+    try:
+        instant = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return instant if instant is None or instant.tzinfo else instant.replace(tzinfo=UTC)
+
+
+def _optional_amount(value: object) -> int | None:
+    """Read an amount that may be missing."""
+    text = str(value)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None  # noqa: PLR2004 - below 2**63
+
+
 Text = Annotated[str | None, BeforeValidator(_text)]
 
 
@@ -78,17 +98,17 @@ class Transaction(BaseModel):
     model_config = _MODEL
 
     id: Annotated[int, Field(ge=0, lt=2**64)]
-    domain: str = ""
+    domain: Text = None
     status: str
     reference: str
     amount: Amount
-    requested_amount: Amount | None = None
+    requested_amount: Annotated[Amount | None, BeforeValidator(_optional_amount)] = None
     currency: str
     channel: Text = None
     gateway_response: Text = None
     message: Text = None
-    paid_at: datetime | None = None
-    authorization: Annotated[Authorization, BeforeValidator(lambda value: value or {})] = Authorization()
+    paid_at: Annotated[datetime | None, BeforeValidator(_instant)] = None
+    authorization: Annotated[Authorization, BeforeValidator(_object)] = Authorization()
 
 
 class InitializedTransaction(BaseModel):

@@ -10,7 +10,7 @@ import pytest
 from domain.jobs import Queue
 from tests.end_to_end.fleet import CARD, Fleet, dump, wait_until
 
-LEASE_SECONDS = 120  # a little over jobs.initialize.LEASE_SECONDS
+LEASE_SECONDS = 70  # a little over jobs.initialize.LEASE_SECONDS
 
 
 def test_a_worker_killed_in_the_middle_of_a_call_neither_loses_nor_doubles_the_payment(fleet: Fleet) -> None:

@@ -41,7 +41,7 @@ class Api:
         self.session.trust_env = False
         self.session.headers["Authorization"] = f"Bearer {key}"
 
-    def initialize(self, **wanted: Any) -> requests.Response:  # noqa: ANN401 - wrong types are tested too
+    def initialize(self, **wanted: Any) -> requests.Response:
         """Initialize a transaction; e-mail and amount have defaults."""
         body = {"email": "ama@example.com", "amount": 250000} | wanted
         return self.session.post(f"{self.url}/transaction/initialize", json=body, timeout=10)

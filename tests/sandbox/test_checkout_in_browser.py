@@ -50,7 +50,7 @@ def page(browser: Browser) -> Iterator[Page]:
 
 @pytest.fixture
 def checkout(api: Api, page: Page, sandbox: RunningSandbox) -> Callable[..., None]:
-    def open_checkout(**wanted: Any) -> None:  # noqa: ANN401 - whatever initialize takes
+    def open_checkout(**wanted: Any) -> None:
         body = {"reference": "r", "callback_url": f"{sandbox.url}/_sandbox/?shop=1"} | wanted
         page.goto(api.initialize(**body).json()["data"]["authorization_url"])
 

@@ -46,7 +46,7 @@ class Visitor:
 
 @pytest.fixture
 def visit(api: Api) -> Callable[..., Visitor]:
-    def open_checkout(**wanted: Any) -> Visitor:  # noqa: ANN401 - whatever initialize takes
+    def open_checkout(**wanted: Any) -> Visitor:
         url = api.initialize(**({"reference": "r"} | wanted)).json()["data"]["authorization_url"]
         session = requests.Session()
         return Visitor(url, session.get(url, timeout=10), session)

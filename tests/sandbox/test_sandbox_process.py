@@ -37,7 +37,7 @@ def process(*options: str) -> Generator[tuple[str, subprocess.Popen[str]], None,
     port = free_port()
     command = [sys.executable, "-m", "sandbox", "--port", str(port), *options]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)  # noqa: S603
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     try:
         assert running.stdout
         assert running.stdout.readline() == f"sandbox listening on http://127.0.0.1:{port}\n"
