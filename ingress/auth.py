@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, cast
 
 import jwt
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 _LEEWAY_SECONDS = 10  # clocks of two machines
 _SUBJECT_LENGTH_MAX = 255
+_TOKENS_REMEMBERED = 1024
 
 
 class Role(StrEnum):
@@ -70,6 +73,9 @@ class Authenticator:
                 "verify_aud": bool(settings.jwt_audience),
             }
         )
+        # A backend sends the same token for minutes: its signature is checked once, its expiry every time. What is
+        # refused is not remembered.
+        self._verified = lru_cache(maxsize=_TOKENS_REMEMBERED)(self._verify)
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
 
@@ -83,9 +89,16 @@ class Authenticator:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise RefusedError(ErrorCode.UNAUTHORIZED, "A bearer token is needed.", field="Authorization")
+        caller, expires = self._verified(token.strip())
+        if time.time() >= expires + _LEEWAY_SECONDS:
+            raise _invalid("ExpiredSignatureError")
+        return caller
+
+    def _verify(self, token: str) -> tuple[Caller, float]:
+        """Check a token and read its caller and the time it expires, in Unix seconds."""
         try:
             claims = self._decoder.decode(
-                token.strip(),
+                token,
                 self._key,
                 algorithms=self._algorithms,
                 issuer=self._issuer,
@@ -97,7 +110,7 @@ class Authenticator:
         subject = claims["sub"]
         if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_LENGTH_MAX or "\x00" in subject:
             raise _invalid("sub is not a name")
-        return Caller(subject, _roles(claims.get("roles")))
+        return Caller(subject, _roles(claims.get("roles"))), float(claims["exp"])
 
 
 def _invalid(details: str) -> RefusedError:

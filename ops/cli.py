@@ -51,7 +51,7 @@ def migrate() -> None:
 def web(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - a container's edge
     workers: Annotated[int, typer.Option(help="Server processes.", min=1)] = 1,
-    threads: Annotated[int, typer.Option(help="Request threads of each process.", min=4)] = 48,
+    threads: Annotated[int, typer.Option(help="Request threads of each process.", min=4)] = 16,
 ) -> None:
     """Serve the HTTP API on PORT."""
     from granian import Granian
