@@ -68,7 +68,10 @@ def _refuse_constant(name: str) -> Json:
 def _finite(text: str) -> float:
     # 1e400 reads as infinity, which could not be written again.
     value = float(text)
-    return value if math.isfinite(value) else 0.0
+    if not math.isfinite(value):
+        message = f"{text} is too large"
+        raise ValueError(message)
+    return value
 
 
 def _read_form(text: str) -> JsonObject:
