@@ -57,9 +57,12 @@ def _unknown(_world: World, _call: Call) -> Answer:
 
 async def _running(app: web.Application) -> AsyncGenerator[None, None]:
     world = app[WORLD]
+    data = world.options.data
+    if data is not None:
+        # A file that cannot be written should be known now, not at the end.
+        write(data, world)
     await world.webhooks.open()
     resume(world)
-    data = world.options.data
     writer = None if data is None else asyncio.create_task(keep_writing(data, world))
     yield
     if writer is not None and data is not None:

@@ -46,27 +46,26 @@ class RunningSandbox:
 @contextmanager
 def running_sandbox(options: Options | None = None) -> Generator[RunningSandbox, None, None]:
     """Run a sandbox on a free port of 127.0.0.1 until the block ends; its public URL is set to fit."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    options = replace(options or Options(), public_url=url)
-    app = make_app(options)
-    loop = asyncio.new_event_loop()
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        options = replace(options or Options(), public_url=url)
+        runner = web.AppRunner(make_app(options), access_log=None, shutdown_timeout=0.5)
+        loop = asyncio.new_event_loop()
+        thread = threading.Thread(target=loop.run_forever, name="sandbox", daemon=True)
+        thread.start()
+        try:
+            asyncio.run_coroutine_threadsafe(_serve(runner, listener), loop).result(_DEADLINE_SECONDS)
+            yield RunningSandbox(url, options.secret_key)
+        finally:
+            asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(_DEADLINE_SECONDS)
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join(_DEADLINE_SECONDS)
+            loop.close()
 
-    async def start() -> None:
-        await runner.setup()
-        await web.SockSite(runner, listener, backlog=256).start()
 
-    thread = threading.Thread(target=loop.run_forever, name="sandbox", daemon=True)
-    thread.start()
-    try:
-        asyncio.run_coroutine_threadsafe(start(), loop).result(_DEADLINE_SECONDS)
-        yield RunningSandbox(url, options.secret_key)
-    finally:
-        asyncio.run_coroutine_threadsafe(runner.cleanup(), loop).result(_DEADLINE_SECONDS)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(_DEADLINE_SECONDS)
-        loop.close()
+async def _serve(runner: web.AppRunner, listener: socket.socket) -> None:
+    await runner.setup()
+    await web.SockSite(runner, listener, backlog=256).start()
 
 
 @dataclass(frozen=True, slots=True)

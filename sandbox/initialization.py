@@ -117,7 +117,7 @@ def _metadata(value: Json) -> JsonObject | str | None:
     """Keep types only in a JSON string: an object's numbers come back as strings."""
     if isinstance(value, str):
         try:
-            parsed = load(value)
+            parsed = load(value.encode())
         except UnreadableBodyError:
             return value or None
         return parsed if isinstance(parsed, dict) else value

@@ -39,7 +39,11 @@ class WebhookFaults:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The sandbox's behaviour. ``session_timeout_seconds`` of 0 means that checkout pages never expire."""
+    """The sandbox's behaviour.
+
+    ``session_timeout_seconds`` of 0 means that checkout pages never expire. For ``verify_lag_ms`` after a
+    payment, verify still calls it ongoing, as Paystack sometimes does while its webhook is out already.
+    """
 
     webhook_url: str | None = None
     webhook_schedule: Schedule = "live"
@@ -47,6 +51,7 @@ class Settings:
     rate_limits: Schedule | None = None
     webhook_faults: WebhookFaults = field(default_factory=WebhookFaults)
     session_timeout_seconds: int = 0
+    verify_lag_ms: int = 0
     callback_url: str | None = None
     business_name: str = "Sandbox Merchant"
     unknown_reference_status: int = 400
@@ -75,8 +80,8 @@ def changed(settings: Settings, change: JsonObject) -> Settings:  # noqa: C901 -
                 settings = replace(settings, autopay=None if value is None else _autopay(value))
             case "webhook_faults":
                 settings = replace(settings, webhook_faults=_webhook_faults(value))
-            case "session_timeout_seconds":
-                settings = replace(settings, session_timeout_seconds=whole(name, value))
+            case "session_timeout_seconds" | "verify_lag_ms":
+                settings = replace(settings, **{name: whole(name, value)})
             case "business_name":
                 settings = replace(settings, business_name=text(name, value))
             case "unknown_reference_status":

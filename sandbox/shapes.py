@@ -6,6 +6,8 @@ from sandbox.book import Book, Customer, Transaction
 from sandbox.clock import iso
 from sandbox.wire import Json, JsonObject
 
+IN_PROGRESS = "Transaction in progress"
+
 
 def _customer(customer: Customer, *, phone_key: bool) -> JsonObject:
     shape: JsonObject = {
@@ -74,6 +76,21 @@ def verified(book: Book, transaction: Transaction) -> JsonObject:
         "transaction_date": created_at,
         "plan_object": {},
         "subaccount": {},
+    }
+
+
+def verified_too_early(book: Book, transaction: Transaction) -> JsonObject:
+    """Shape the answer of a verify that has not heard of the payment yet."""
+    return {
+        **verified(book, transaction),
+        "status": "ongoing",
+        "gateway_response": IN_PROGRESS,
+        "message": None,
+        "paid_at": None,
+        "paidAt": None,
+        "fees": None,
+        "authorization": {},
+        "log": None,
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections import Counter
@@ -17,6 +18,8 @@ from sandbox.world import World
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+
+logger = logging.getLogger(__name__)
 
 _FORMAT = 1
 _EVERY_SECONDS = 3.0
@@ -85,13 +88,16 @@ def read(path: Path, *, seed: int | None) -> tuple[Book, Clock]:
 
 
 async def keep_writing(path: Path, world: World) -> None:
-    """Write whenever something changed, until cancelled."""
+    """Write whenever something changed, until cancelled; what could not be written is tried again."""
     pause = _EVERY_SECONDS
     while True:
         await asyncio.sleep(pause)
         if world.book.dirty:
             started = time.monotonic()
-            write(path, world)
+            try:
+                write(path, world)
+            except OSError:
+                logger.exception("the data file could not be written")
             pause = max(_EVERY_SECONDS, _PAUSE_PER_WRITE * (time.monotonic() - started))
 
 

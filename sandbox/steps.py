@@ -23,6 +23,7 @@ from sandbox.cards import (
 from sandbox.channels import playable
 from sandbox.instruments import account_instrument, card_instrument
 from sandbox.payments import decline, pay, plan, write_log
+from sandbox.shapes import IN_PROGRESS
 from sandbox.wire import JsonObject
 from sandbox.world import World
 
@@ -50,7 +51,6 @@ _ORANGE_OTP = "1234"
 _EXPIRY = re.compile(r"(0[1-9]|1[0-2])\s*/?\s*(?:20)?(\d\d)", re.ASCII)
 _CARD_NUMBER = re.compile(r"\d{12,19}", re.ASCII)
 _CVV = re.compile(r"\d{3,4}", re.ASCII)
-_WAITING_RESPONSE = "Transaction in progress"
 _NOT_COMPLETED = "The transaction was not completed"
 
 Form = Mapping[str, str]
@@ -266,12 +266,12 @@ def _pay_outside(world: World, transaction: Transaction, channel: str, instrumen
     _begin(world, transaction, channel)
     page = transaction.page
     page.instrument, page.remaining, page.step = instrument, [], "outside"
-    transaction.status, transaction.gateway_response = "ongoing", _WAITING_RESPONSE
+    transaction.status, transaction.gateway_response = "ongoing", IN_PROGRESS
 
 
 def _await_money(world: World, transaction: Transaction) -> None:
     transaction.page.step = "waiting"
-    transaction.status, transaction.gateway_response = "ongoing", _WAITING_RESPONSE
+    transaction.status, transaction.gateway_response = "ongoing", IN_PROGRESS
     response = "Payment successful" if transaction.channel in {"ussd", "qr"} else "Approved"
     at_ms = world.clock.now_ms() + ARRIVAL_MS
     plan(world, transaction, Planned(at_ms, transaction.page.instrument, response))

@@ -65,7 +65,10 @@ def verify(world: World, call: Call) -> Answer:
     if transaction is None:
         raise reference_not_found(world.settings.unknown_reference_status)
     transaction.verify_calls += 1
-    return success("Verification successful", shapes.verified(world.book, transaction))
+    paid_at, lag_ms = transaction.paid_at, world.settings.verify_lag_ms
+    lags = paid_at is not None and world.clock.now_ms() < paid_at + lag_ms
+    shape = shapes.verified_too_early if lags else shapes.verified
+    return success("Verification successful", shape(world.book, transaction))
 
 
 def fetch(world: World, call: Call) -> Answer:

@@ -12,6 +12,8 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 JsonObject: TypeAlias = "dict[str, Json]"
 
 _BRACKETED = re.compile(r"(?P<name>[^\[\]]+)\[(?P<key>[^\[\]]*)\]")
+# Cheap to look for, and rare: only then the strings are gone through.
+_SURROGATE = re.compile(rb"\\ud[89a-f]", re.IGNORECASE)
 
 
 class UnreadableBodyError(ValueError):
@@ -19,22 +21,20 @@ class UnreadableBodyError(ValueError):
 
 
 def dump(value: Json) -> bytes:
-    """Write compact JSON as Paystack emits it: no blanks, UTF-8 unescaped.
-
-    Lone surrogates, which JSON can express and UTF-8 cannot, become question marks.
-    """
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    """Write compact JSON as Paystack emits it: no blanks, slashes and UTF-8 unescaped."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def load(raw: bytes | str) -> Json:
-    """Read strict JSON.
+def load(raw: bytes) -> Json:
+    """Read strict JSON; halves of surrogate pairs, which UTF-8 cannot express, become question marks.
 
     Raises:
         UnreadableBodyError: if it is broken, nested too deeply, or holds NaN or Infinity.
 
     """
     try:
-        return cast("Json", json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite))
+        value = cast("Json", json.loads(raw, parse_constant=_refuse_constant, parse_float=_finite))
+        return _without_surrogates(value) if _SURROGATE.search(raw) else value
     except (ValueError, RecursionError) as error:
         raise UnreadableBodyError(str(error)) from error
 
@@ -65,10 +65,23 @@ def _refuse_constant(name: str) -> Json:
     raise ValueError(message)
 
 
+def _without_surrogates(value: Json) -> Json:
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode()
+    if isinstance(value, list):
+        return [_without_surrogates(member) for member in value]
+    if isinstance(value, dict):
+        return {key.encode("utf-8", "replace").decode(): _without_surrogates(value[key]) for key in value}
+    return value
+
+
 def _finite(text: str) -> float:
     # 1e400 reads as infinity, which could not be written again.
     value = float(text)
-    return value if math.isfinite(value) else 0.0
+    if not math.isfinite(value):
+        message = f"{text} is too large"
+        raise ValueError(message)
+    return value
 
 
 def _read_form(text: str) -> JsonObject:

@@ -273,6 +273,13 @@ def test_what_comes_from_outside_is_escaped(sandbox: RunningSandbox, visit: Visi
     assert "<b>" not in visitor.page.text
 
 
+def test_text_that_utf_8_cannot_express_breaks_no_page(sandbox: RunningSandbox, visit: Visit) -> None:
+    visitor = visit(label="\ud800", metadata={"cancel_action": "https://shop.example/\udfff"})
+    assert visitor.page.status_code == 200
+    assert ">?</span>" in visitor.page.text
+    assert requests.get(f"{sandbox.url}/_sandbox/book", timeout=10).status_code == 200
+
+
 def test_cancelling_goes_to_the_cancel_action(api: Api, visit: Visit) -> None:
     visitor = visit(metadata={"cancel_action": "https://shop.example/cancelled"})
     turn = re.search(r'name="turn" value="(\d+)"', visitor.page.text)

@@ -91,6 +91,13 @@ def test_a_port_that_is_taken_ends_it_with_1_and_a_reason(capsys: pytest.Capture
     assert "sandbox cannot start" in capsys.readouterr().err
 
 
+def test_a_data_file_that_cannot_be_written_is_known_at_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--port", str(free_port()), "--data", str(tmp_path / "absent" / "book.json")]) == 1
+    assert "absent" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 99}', '{"format": 1}', "\udcff"])
 def test_a_data_file_that_is_none_of_ours_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
     data = tmp_path / "book.json"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import requests
 
-from sandbox.harness import RunningSandbox
+from sandbox.harness import RunningSandbox, WebhookCatcher
 
 if TYPE_CHECKING:
     from conftest import Api
@@ -199,6 +199,7 @@ def test_forms_are_taken_as_well_as_json(api: Api, sandbox: RunningSandbox) -> N
         b"[]",
         b"null",
         b'{"amount": NaN, "email": "a@example.com"}',
+        b'{"amount": 1e400, "email": "a@example.com"}',
         b"\xff",
         b'{"metadata":' + b"[" * 5000 + b"]" * 5000 + b"}",
         b'{"email":"a@example.com","amount":100,"metadata":' + b'{"a":' * 700 + b"1" + b"}" * 701,
@@ -268,6 +269,27 @@ def test_one_card_has_one_signature_for_all_customers_and_a_new_code_for_each_us
     first, second = (api.verify(reference)["authorization"] for reference in ("r1", "r2"))
     assert first["signature"] == second["signature"]
     assert first["authorization_code"] != second["authorization_code"]
+
+
+def test_verify_may_lag_behind_the_webhook(
+    api: Api, sandbox: RunningSandbox, catcher: WebhookCatcher
+) -> None:
+    sandbox.control("clock", {"freeze": True})
+    sandbox.control("settings", {"verify_lag_ms": 2_000})
+    api.initialize(reference="r")
+    sandbox.control("transactions/r/pay", {})
+    assert catcher.wait_for(1)[0].event["data"]["status"] == "success"
+    early = api.verify("r")
+    assert (early["status"], early["gateway_response"]) == ("ongoing", "Transaction in progress")
+    assert (early["paid_at"], early["paidAt"], early["fees"], early["authorization"]) == (
+        None,
+        None,
+        None,
+        {},
+    )
+    assert early.keys() == VERIFY_FIELDS
+    sandbox.control("clock", {"advance_seconds": 2})
+    assert api.verify("r")["status"] == "success"
 
 
 def test_an_unknown_reference_is_refused_with_the_status_chosen(api: Api, sandbox: RunningSandbox) -> None:
