@@ -19,9 +19,7 @@ class Settings(BaseSettings):
     """
 
     # A variable that is set to nothing, as in a copied .env, counts as unset.
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True)
 
     port: int = Field(default=3000, ge=1, le=65535)
     database_url: SecretStr

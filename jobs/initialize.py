@@ -103,13 +103,10 @@ def _begin(context: JobContext, ids: Sequence[UUID]) -> list[Work]:
                 failure = Failure(FailureKind.TRANSIENT, "no key of ENCRYPTION_KEY opens its e-mail address")
                 write_failure(tx, context, job_of[payment.id], failure)
         opened = [
-            NewAttempt(job_of[id_].id, job_of[id_].token, id_, request.reference)
-            for id_, request in requests.items()
+            NewAttempt(job_of[id_].id, job_of[id_].token, id_, request.reference) for id_, request in requests.items()
         ]
         unknown = attempts.open_attempts(tx, kind=_ATTEMPT_KIND, attempts=opened)
-    return [
-        Work(job_of[id_], found[id_], request, job_of[id_].id in unknown) for id_, request in requests.items()
-    ]
+    return [Work(job_of[id_], found[id_], request, job_of[id_].id in unknown) for id_, request in requests.items()]
 
 
 def _request_for(context: JobContext, payment: Payment, order: OrderDetails) -> InitializeRequest:
@@ -144,9 +141,7 @@ def _send(paystack: Paystack, work: Work, resolved: AttemptOutcome | None = None
         case Refused(_, message, code):
             detail = f"{code}: {message}" if code else message
             fact = InitializationRefused(_code_of(answer), message)
-            return Settlement(
-                work=work, attempt=AttemptOutcome.REFUSED, fact=fact, detail=detail, resolved=resolved
-            )
+            return Settlement(work=work, attempt=AttemptOutcome.REFUSED, fact=fact, detail=detail, resolved=resolved)
         case Unknown(reason):
             return _unknown(work, reason, resolved)
         case NotSent() | Throttled():
@@ -161,18 +156,14 @@ def _ask_first(paystack: Paystack, work: Work, *, landed: bool = False) -> Settl
     attempt = AttemptOutcome.REFUSED if landed else AttemptOutcome.NOT_SENT
     match answer:
         case Done(None) if landed:
-            return _not_sent(
-                work, NotSent("Paystack calls the reference a duplicate, yet does not find it"), None
-            )
+            return _not_sent(work, NotSent("Paystack calls the reference a duplicate, yet does not find it"), None)
         case Done(None):
             return _send(paystack, work, resolved=AttemptOutcome.NOT_SENT)
         case Done(verified):
             resolved = AttemptOutcome.DONE
             if verified.transaction.status == "success":
                 fact = charged_fact(verified.transaction, verified.raw)
-                return Settlement(
-                    work=work, attempt=attempt, fact=fact, source=Source.VERIFY, resolved=resolved
-                )
+                return Settlement(work=work, attempt=attempt, fact=fact, source=Source.VERIFY, resolved=resolved)
             return Settlement(work=work, attempt=attempt, next_reference=True, resolved=resolved)
         case Refused(_, message, _):
             return _not_sent(work, NotSent(f"verify was refused: {message}"), None)
@@ -186,9 +177,7 @@ def _ask_first(paystack: Paystack, work: Work, *, landed: bool = False) -> Settl
 
 def _unknown(work: Work, reason: str, resolved: AttemptOutcome | None) -> Settlement:
     failure = Failure(FailureKind.TRANSIENT, f"initialize: {reason}")
-    return Settlement(
-        work=work, attempt=AttemptOutcome.UNKNOWN, failure=failure, detail=reason, resolved=resolved
-    )
+    return Settlement(work=work, attempt=AttemptOutcome.UNKNOWN, failure=failure, detail=reason, resolved=resolved)
 
 
 def _not_sent(work: Work, answer: NotSent | Throttled, resolved: AttemptOutcome | None) -> Settlement:
@@ -251,6 +240,4 @@ def _settle_attempts(tx: Connection, settlements: Sequence[Settlement]) -> None:
                 outcome=s.resolved,
                 detail="found by verify" if s.resolved is AttemptOutcome.DONE else "not found by verify",
             )
-    attempts.settle_attempts(
-        tx, [SettledAttempt(s.job.id, s.job.token, s.attempt, s.detail) for s in settlements]
-    )
+    attempts.settle_attempts(tx, [SettledAttempt(s.job.id, s.job.token, s.attempt, s.detail) for s in settlements])

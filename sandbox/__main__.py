@@ -71,9 +71,7 @@ def _reachable(host: str) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sandbox", description="An offline Paystack.")
     parser.add_argument("--port", type=_port, default=4010)
-    parser.add_argument(
-        "--host", default="127.0.0.1", help="the control API has no password: keep it private"
-    )
+    parser.add_argument("--host", default="127.0.0.1", help="the control API has no password: keep it private")
     parser.add_argument("--secret-key", type=_test_key, default="sk_test_sandbox")
     parser.add_argument("--webhook-url", help="where events are sent; none are without it")
     parser.add_argument("--public-url", help="start of authorization_url (default: http://HOST:PORT)")

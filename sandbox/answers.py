@@ -111,9 +111,7 @@ def reference_not_found(status: int) -> RefusalError:
         status,
         "Transaction reference not found.",
         code="transaction_not_found",
-        next_step=(
-            "Ensure that you're passing the reference of a transaction that exists on this integration"
-        ),
+        next_step=("Ensure that you're passing the reference of a transaction that exists on this integration"),
     )
 
 

@@ -61,11 +61,7 @@ async def post(request: web.Request) -> web.Response:
     transaction = _find(world, request)
     if transaction is None:
         return _message(world, None, "unknown", status=404)
-    form = {
-        name: value[:_FORM_FIELD_MAX]
-        for name, value in (await request.post()).items()
-        if isinstance(value, str)
-    }
+    form = {name: value[:_FORM_FIELD_MAX] for name, value in (await request.post()).items() if isinstance(value, str)}
     page = transaction.page
     here = request.path
     # A form from an earlier turn was sent twice or comes from an old tab: show what is true now.

@@ -20,9 +20,7 @@ ENDPOINTS = ("initialize", "verify", "fetch", "list", "totals", "timeline", "*")
 _LATENCY_MAX_MS = 600_000
 # The 99th percentile of a normal distribution lies this many standard deviations above its mean.
 _Z_99 = 2.3263
-_HTML = (
-    b"<html>\r\n<head><title>%d</title></head>\r\n<body><center><h1>%d</h1></center></body>\r\n</html>\r\n"
-)
+_HTML = b"<html>\r\n<head><title>%d</title></head>\r\n<body><center><h1>%d</h1></center></body>\r\n</html>\r\n"
 GARBAGE = Answer(200, b'{"status":true,"message":"Verif\x00\xff<')
 
 
@@ -74,9 +72,7 @@ class Rule:
     def answer(self) -> Answer:
         """Return what is sent in place of the real answer."""
         if self.kind == "rate_limited":
-            return rate_limited(
-                limit=limit_of(self.endpoint, "live"), reset_seconds=self.reset_seconds
-            ).answer()
+            return rate_limited(limit=limit_of(self.endpoint, "live"), reset_seconds=self.reset_seconds).answer()
         if self.kind == "garbage":
             return GARBAGE
         match self.body:
@@ -109,9 +105,7 @@ class Faults:
         self.rules[rule.id] = rule
         return rule
 
-    def strike(
-        self, endpoint: str, *, reference: str | None, amount: int | None
-    ) -> tuple[float, Rule | None]:
+    def strike(self, endpoint: str, *, reference: str | None, amount: int | None) -> tuple[float, Rule | None]:
         """Decide what goes wrong with one call: latency in milliseconds, and the first other rule that hits.
 
         Latencies add up. A rule counts as hit only when it has its effect.

@@ -78,9 +78,7 @@ async def _read(request: web.Request) -> Call:
     return Call(request.match_info, request.query, body)
 
 
-async def _struck(
-    request: web.Request, world: World, name: str, endpoint: Endpoint, call: Call
-) -> web.StreamResponse:
+async def _struck(request: web.Request, world: World, name: str, endpoint: Endpoint, call: Call) -> web.StreamResponse:
     """Carry out a call while rules are in force that may spoil it."""
     reference, amount = _subject(world, call)
     latency_ms, rule = world.faults.strike(name, reference=reference, amount=amount)

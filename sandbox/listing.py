@@ -66,9 +66,7 @@ def totals_of(book: Book, query: Mapping[str, str]) -> JsonObject:
     return {
         "total_transactions": count,
         "total_volume": sum(volumes.values()),
-        "total_volume_by_currency": [
-            {"currency": currency, "amount": amount} for currency, amount in volumes.items()
-        ],
+        "total_volume_by_currency": [{"currency": currency, "amount": amount} for currency, amount in volumes.items()],
         "pending_transfers": 0,
         "pending_transfers_by_currency": [],
     }

@@ -60,9 +60,7 @@ def pay(
     return True
 
 
-def decline(
-    world: World, transaction: Transaction, reason: str, *, status: str, message: str | None = None
-) -> bool:
+def decline(world: World, transaction: Transaction, reason: str, *, status: str, message: str | None = None) -> bool:
     """Record a payment that did not happen; neither failed nor abandoned keeps the customer from retrying.
 
     A paid transaction stays paid: then nothing happens and False is returned. No webhook tells of it.

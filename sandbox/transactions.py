@@ -82,9 +82,7 @@ def fetch(world: World, call: Call) -> Answer:
 def list_transactions(world: World, call: Call) -> Answer:
     """List transactions, newest first."""
     page = page_of(world.book, call.query)
-    return success(
-        "Transactions retrieved", [shapes.listed(world.book, row) for row in page.rows], meta=page.meta
-    )
+    return success("Transactions retrieved", [shapes.listed(world.book, row) for row in page.rows], meta=page.meta)
 
 
 def totals(world: World, call: Call) -> Answer:

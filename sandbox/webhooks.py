@@ -139,9 +139,7 @@ class Webhooks:
         body = delivery.body.encode()
         headers = {"x-paystack-signature": sign(self._secret_key, body)}
         try:
-            async with self._session.post(
-                delivery.url, data=body, headers=headers, allow_redirects=False
-            ) as answer:
+            async with self._session.post(delivery.url, data=body, headers=headers, allow_redirects=False) as answer:
                 await answer.content.read(_ANSWER_BYTES_MAX)
                 return answer.status, None
         except TimeoutError:

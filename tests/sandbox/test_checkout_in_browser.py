@@ -134,13 +134,9 @@ def test_nothing_is_wider_than_a_small_phone(
     assert page.evaluate("document.documentElement.scrollWidth") <= 320
 
 
-def test_every_field_has_a_label_and_every_target_is_big_enough(
-    page: Page, checkout: Callable[..., None]
-) -> None:
+def test_every_field_has_a_label_and_every_target_is_big_enough(page: Page, checkout: Callable[..., None]) -> None:
     checkout()
-    unlabelled = (
-        "[...document.querySelectorAll('input:not([type=hidden]),select')].filter(f => !f.labels.length)"
-    )
+    unlabelled = "[...document.querySelectorAll('input:not([type=hidden]),select')].filter(f => !f.labels.length)"
     assert page.evaluate(f"{unlabelled}.length") == 0
     small = "[...document.querySelectorAll('button,a,summary')].filter(e => e.checkVisibility()"
     assert page.evaluate(f"{small} && e.offsetHeight < 40).map(e => e.textContent)") == []

@@ -108,9 +108,7 @@ def test_a_data_file_that_is_none_of_ours_is_refused_and_left_alone(tmp_path: Pa
     assert data.read_bytes() == before
 
 
-def test_pending_webhooks_and_plans_survive_a_restart_with_their_times(
-    tmp_path: Path, catcher: WebhookCatcher
-) -> None:
+def test_pending_webhooks_and_plans_survive_a_restart_with_their_times(tmp_path: Path, catcher: WebhookCatcher) -> None:
     options = Options(data=tmp_path / "book.json", webhook_url=catcher.url, seed=3)
     catcher.answers = [500]
     with running_sandbox(options) as sandbox:

@@ -126,9 +126,7 @@ def test_a_missing_address_is_named(api: Api) -> None:
     assert refused(api.initialize(email=""), 400, "Email Address is required")["code"] == "missing_params"
 
 
-def test_a_reference_serves_once_even_after_payment_and_with_another_amount(
-    api: Api, sandbox: RunningSandbox
-) -> None:
+def test_a_reference_serves_once_even_after_payment_and_with_another_amount(api: Api, sandbox: RunningSandbox) -> None:
     api.initialize(reference="order-1")
     assert refused(api.initialize(reference="order-1"), 400, "Duplicate Transaction Reference")["code"] == (
         "duplicate_reference"
@@ -205,9 +203,7 @@ def test_forms_are_taken_as_well_as_json(api: Api, sandbox: RunningSandbox) -> N
         b'{"email":"a@example.com","amount":100,"metadata":' + b'{"a":' * 700 + b"1" + b"}" * 701,
     ],
 )
-def test_a_body_that_is_no_json_object_is_a_400_and_never_a_500(
-    api: Api, sandbox: RunningSandbox, body: bytes
-) -> None:
+def test_a_body_that_is_no_json_object_is_a_400_and_never_a_500(api: Api, sandbox: RunningSandbox, body: bytes) -> None:
     answer = api.session.post(
         f"{sandbox.url}/transaction/initialize",
         data=body,
@@ -271,9 +267,7 @@ def test_one_card_has_one_signature_for_all_customers_and_a_new_code_for_each_us
     assert first["authorization_code"] != second["authorization_code"]
 
 
-def test_verify_may_lag_behind_the_webhook(
-    api: Api, sandbox: RunningSandbox, catcher: WebhookCatcher
-) -> None:
+def test_verify_may_lag_behind_the_webhook(api: Api, sandbox: RunningSandbox, catcher: WebhookCatcher) -> None:
     sandbox.control("clock", {"freeze": True})
     sandbox.control("settings", {"verify_lag_ms": 2_000})
     api.initialize(reference="r")

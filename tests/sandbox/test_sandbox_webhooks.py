@@ -63,9 +63,7 @@ def try_seconds(delivery: dict[str, Any]) -> list[float]:
     return [(time - times[0]) / 1000 for time in times]
 
 
-def test_a_payment_sends_one_signed_charge_success(
-    api: Api, sandbox: RunningSandbox, catcher: WebhookCatcher
-) -> None:
+def test_a_payment_sends_one_signed_charge_success(api: Api, sandbox: RunningSandbox, catcher: WebhookCatcher) -> None:
     api.initialize(reference="r", metadata={"note": "naïve/“quoted”"})
     sandbox.control("transactions/r/pay", {})
     (caught,) = catcher.wait_for(1)
@@ -148,9 +146,7 @@ def test_a_receiver_that_is_down_is_tried_again_and_the_reason_kept(
     assert catcher.caught == []
 
 
-def test_duplicates_arrive_as_often_as_asked(
-    api: Api, sandbox: RunningSandbox, catcher: WebhookCatcher
-) -> None:
+def test_duplicates_arrive_as_often_as_asked(api: Api, sandbox: RunningSandbox, catcher: WebhookCatcher) -> None:
     sandbox.control("settings", {"webhook_faults": {"duplicate": 1, "copies": 2}})
     pay(api, sandbox)
     bodies = {caught.body for caught in catcher.wait_for(3)}
@@ -171,9 +167,7 @@ def test_dropped_webhooks_never_arrive_until_they_are_resent(
     assert catcher.wait_for(1)[0].event["event"] == "charge.success"
 
 
-def test_delayed_webhooks_wait_on_the_clock(
-    api: Api, sandbox: RunningSandbox, catcher: WebhookCatcher
-) -> None:
+def test_delayed_webhooks_wait_on_the_clock(api: Api, sandbox: RunningSandbox, catcher: WebhookCatcher) -> None:
     sandbox.control("clock", {"freeze": True})
     sandbox.control("settings", {"webhook_faults": {"delay_ms": 5_000}})
     pay(api, sandbox)
@@ -233,9 +227,7 @@ def test_autopay_with_a_declined_card_leaves_it_abandoned(
     assert catcher.caught == []
 
 
-def test_a_resend_takes_the_place_of_the_try_that_was_due(
-    sandbox: RunningSandbox, catcher: WebhookCatcher
-) -> None:
+def test_a_resend_takes_the_place_of_the_try_that_was_due(sandbox: RunningSandbox, catcher: WebhookCatcher) -> None:
     catcher.answers = [500, 500]
     sandbox.control("clock", {"freeze": True})
     (delivery,) = sandbox.control("webhooks", {"event": "x", "data": {}})["deliveries"]
