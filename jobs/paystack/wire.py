@@ -5,9 +5,11 @@ Shapes: https://paystack.com/docs/api/transaction/ and the events of https://pay
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
+import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from domain.payment import Charged, Instrument
@@ -19,6 +21,17 @@ _KEPT = (
     "id domain status reference amount requested_amount currency channel gateway_response message fees paid_at created_at"
 ).split()
 _KEPT_OF_AUTHORIZATION = "last4 exp_month exp_year channel card_type bank country_code brand reusable".split()
+_ESCAPED_NUL = re.compile(rb"((?<!\\)(?:\\\\)*)\\u0000")
+
+
+def read_json(body: bytes) -> Any:  # noqa: ANN401 - whatever came
+    """Read JSON without its NUL characters, which mean nothing and which Postgres cannot hold.
+
+    Raises:
+        orjson.JSONDecodeError: it is no JSON.
+
+    """
+    return orjson.loads(_ESCAPED_NUL.sub(rb"\1", body))
 
 
 def _small_number(value: object) -> int | None:
