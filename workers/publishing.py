@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,7 @@ _log = structlog.get_logger(__name__)
 
 _CONFIRM_SECONDS_MAX = 10.0
 _CONNECT_SECONDS_MAX = 10.0
+_GOODBYE_SECONDS_MAX = 1.0
 _PERSISTENT = 2
 
 
@@ -153,10 +155,17 @@ class ConfirmingPublisher:
         """Close the connection, waiting a moment for RabbitMQ's goodbye."""
         connection, self._connection, self._channel = self._connection, None, None
         self._published = 0
-        if connection is not None and connection.is_open:
+        if connection is None:
+            return
+        if connection.is_open:
             connection.close()
-            connection.ioloop.call_later(1, connection.ioloop.stop)
-            connection.ioloop.start()
+        loop, deadline = connection.ioloop, time.monotonic() + _GOODBYE_SECONDS_MAX
+        # The channel closes first, and stops the loop; the connection is closed when its socket is.
+        while not connection.is_closed and (left := deadline - time.monotonic()) > 0:
+            timer = loop.call_later(left, loop.stop)
+            loop.start()
+            loop.remove_timeout(timer)
+        loop.close()
 
     def _on_channel(self, channel: Channel) -> None:
         channel.add_on_return_callback(
@@ -207,7 +216,7 @@ class InProcessPublisher:
         """Hand over all messages; every one is safe as long as this process lives."""
         for message in messages:
             if message.exchange:
-                _log.info("event", type=message.routing_key, event=message.body.decode())
+                _log.info("event.told", type=message.routing_key, body=message.body.decode())
             elif message.routing_key in self._broker.get_declared_queues():
                 self._broker.enqueue(Message.decode(message.body))
         return [True] * len(messages)
