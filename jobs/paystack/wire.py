@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -59,7 +59,7 @@ def _text(value: object) -> str | None:
 
 def _object(value: object) -> object:
     """Read an object; anything else ("", null, a list) is an empty one."""
-    return value if isinstance(value, dict) else {}
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
 def _instant(value: object) -> datetime | None:

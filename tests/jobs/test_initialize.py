@@ -21,7 +21,6 @@ from jobs import initialize
 from jobs.calls import GatewayThreads
 from jobs.context import JobContext
 from jobs.initialize import LEASE_SECONDS, initialize_payments
-from jobs.paystack import transport
 from tests.jobs.scripted_paystack import (
     Held,
     ScriptedPaystack,
@@ -479,12 +478,6 @@ def test_two_processes_with_the_same_jobs_call_once_each(context: JobContext, pa
         list(threads.map(process, [ids, ids[::-1]]))
     assert sorted(reference for _, reference in paystack.asked) == sorted(p.reference for p in some)
     assert all(is_payable(context.database, payment) for payment in some)
-
-
-def test_the_lease_is_longer_than_the_calls_of_a_run() -> None:
-    one_call = transport.CONNECT_TIMEOUT_SECONDS + transport.READ_TIMEOUT_SECONDS + transport.EXCHANGE_SECONDS_MAX
-    # At worst: ask, send, be told that it is a duplicate, and ask again.
-    assert 3 * one_call <= LEASE_SECONDS
 
 
 def test_a_run_without_anything_to_do_calls_nobody(context: JobContext, paystack: ScriptedPaystack) -> None:
