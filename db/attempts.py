@@ -92,9 +92,7 @@ def settle_attempts(tx: Connection, attempts: Sequence[SettledAttempt]) -> None:
     tx.execute(_SETTLE, parameters)
 
 
-def resolve_attempts(
-    tx: Connection, *, payment_id: UUID, reference: str, outcome: AttemptOutcome, detail: str
-) -> None:
+def resolve_attempts(tx: Connection, *, payment_id: UUID, reference: str, outcome: AttemptOutcome, detail: str) -> None:
     """Settle every unknown call under a reference, once Paystack was asked what it knows of it."""
     parameters = {"payment_id": payment_id, "reference": reference, "outcome": outcome, "detail": detail}
     tx.execute(_RESOLVE, parameters)

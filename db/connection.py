@@ -13,24 +13,17 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from domain.errors import UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-_SESSION_OPTIONS = " ".join(
-    (
-        # Our statements are few, wide and prepared: planning one anew costs more than running it.
-        "-c plan_cache_mode=force_generic_plan",
-        "-c TimeZone=UTC",
-        "-c statement_timeout=10s",
-        "-c lock_timeout=5s",
-        # A process that stalls inside a transaction must not hold locks, nor vacuum's horizon, for long.
-        "-c idle_in_transaction_session_timeout=10s",
-    )
+# Our statements are few, wide and prepared: planning one anew costs more than running it. A process that stalls inside
+# a transaction must hold neither its locks nor vacuum's horizon for long.
+_SESSION_OPTIONS = (
+    "-c plan_cache_mode=force_generic_plan -c TimeZone=UTC -c statement_timeout=10s -c lock_timeout=5s"
+    " -c idle_in_transaction_session_timeout=10s"
 )
-_POOL_WAIT_SECONDS = (
-    5.0  # longer than any statement takes on a healthy day; then the caller hears "unavailable"
-)
+_POOL_WAIT_SECONDS = 5.0  # longer than any statement takes on a healthy day; then the caller hears "unavailable"
 
 set_json_dumps(orjson.dumps)
 set_json_loads(orjson.loads)
@@ -68,7 +61,7 @@ class Database:
         self._pool.close()
 
     @contextmanager
-    def connection(self) -> Iterator[Connection]:
+    def connection(self) -> Generator[Connection]:
         """Lend a connection on which each statement commits by itself.
 
         Raises:
@@ -79,7 +72,7 @@ class Database:
             yield connection
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Generator[Connection]:
         """Lend a connection inside one transaction, committed at the end and rolled back on any error.
 
         Raises:
@@ -91,7 +84,7 @@ class Database:
 
 
 @contextmanager
-def translated_errors() -> Iterator[None]:
+def translated_errors() -> Generator[None]:
     """Turn "Postgres is not there" into UnavailableError; a broken constraint or bad SQL stays what it is: a defect."""
     try:
         yield

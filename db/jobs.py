@@ -76,7 +76,9 @@ WITH lost AS (
       AND (lease_until IS NULL OR lease_until <= payfleet_now())
     ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
-UPDATE jobs SET state = 'ready', sent_at = NULL, lease_until = NULL FROM lost WHERE jobs.id = lost.id
+-- Due now, not in the past: the relay looks for what has been due for long only from time to time.
+UPDATE jobs SET state = 'ready', run_at = payfleet_now(), sent_at = NULL, lease_until = NULL
+FROM lost WHERE jobs.id = lost.id
 """
 
 _TAKE_DEAD = """
@@ -104,22 +106,18 @@ class DueJob:
     queue: str
 
 
-def claim_jobs(
-    connection: Connection, *, kind: JobKind, ids: Sequence[UUID], lease_seconds: float
-) -> list[ClaimedJob]:
+def claim_jobs(connection: Connection, *, kind: JobKind, ids: Sequence[UUID], lease_seconds: float) -> list[ClaimedJob]:
     """Take jobs for this process until the lease ends; those that are done, dead, held or not yet due stay out."""
-    rows = connection.execute(
-        _CLAIM, {"ids": list(ids), "kind": kind, "lease_seconds": lease_seconds}
-    ).fetchall()
+    rows = connection.execute(_CLAIM, {"ids": list(ids), "kind": kind, "lease_seconds": lease_seconds}).fetchall()
     return sorted((ClaimedJob(*row) for row in rows), key=lambda job: job.id)
 
 
 def read_jobs(connection: Connection, *, kind: JobKind, ids: Sequence[UUID]) -> list[ClaimedJob]:
-    """Read jobs that are due and not leased, without claiming them: enough for work that one transaction does whole,
-    since `finish_jobs` lets only one run have them."""
-    return [
-        ClaimedJob(*row) for row in connection.execute(_READ, {"ids": list(ids), "kind": kind}).fetchall()
-    ]
+    """Read jobs that are due and not leased, without claiming them.
+
+    That is enough for work that one transaction does whole: `finish_jobs` lets only one run have each of them.
+    """
+    return [ClaimedJob(*row) for row in connection.execute(_READ, {"ids": list(ids), "kind": kind}).fetchall()]
 
 
 def finish_jobs(tx: Connection, jobs: Iterable[ClaimedJob]) -> set[UUID]:
@@ -128,9 +126,7 @@ def finish_jobs(tx: Connection, jobs: Iterable[ClaimedJob]) -> set[UUID]:
     A job that another run has locked is left to it.
     """
     held = list(jobs)
-    rows = tx.execute(
-        _FINISH, {"ids": [job.id for job in held], "tokens": [job.token for job in held]}
-    ).fetchall()
+    rows = tx.execute(_FINISH, {"ids": [job.id for job in held], "tokens": [job.token for job in held]}).fetchall()
     return {row[0] for row in rows}
 
 

@@ -27,9 +27,7 @@ class Seal:
         try:
             self._fernet = MultiFernet([Fernet(key.get_secret_value()) for key in keys])
         except ValueError as error:
-            message = (
-                "ENCRYPTION_KEY: each key must be 32 bytes in URL-safe base64 (`payfleet keygen` prints one)"
-            )
+            message = "ENCRYPTION_KEY: each key must be 32 bytes in URL-safe base64 (`payfleet keygen` prints one)"
             raise SettingsError(message) from error
 
     def seal(self, plain: bytes) -> bytes:

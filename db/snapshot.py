@@ -12,11 +12,11 @@ from pathlib import Path
 
 SNAPSHOT = Path(__file__).parent / "schema.sql"
 
-_HEADER = "-- The schema after all migrations, to read. Written by `python -m db.snapshot`; change the migrations instead.\n"
-_PARTITIONS = "*_[0-9][0-9][0-9][0-9]_[0-9][0-9]"
-_NOISE = re.compile(
-    r"^(--.*|\\.*|SET (?!check_function_bodies).*|SELECT pg_catalog\.set_config.*)\n", re.MULTILINE
+_HEADER = (
+    "-- The schema after all migrations, to read. Written by `python -m db.snapshot`; change the migrations instead.\n"
 )
+_PARTITIONS = "*_[0-9][0-9][0-9][0-9]_[0-9][0-9]"
+_NOISE = re.compile(r"^(--.*|\\.*|SET (?!check_function_bodies).*|SELECT pg_catalog\.set_config.*)\n", re.MULTILINE)
 
 
 def snapshot(url: str) -> str:

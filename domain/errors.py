@@ -63,9 +63,7 @@ class RefusedError(PayfleetError):
 
     """
 
-    def __init__(
-        self, code: ErrorCode, message: str, *, details: str | None = None, field: str | None = None
-    ) -> None:
+    def __init__(self, code: ErrorCode, message: str, *, details: str | None = None, field: str | None = None) -> None:
         """Say which rule was broken, and where."""
         super().__init__(message)
         self.code = code

@@ -6,6 +6,7 @@ Paystack reference, so the reference leads back to the row without an index of i
 
 from __future__ import annotations
 
+import re
 from enum import StrEnum
 from uuid import UUID
 
@@ -14,6 +15,7 @@ _VALUE = {letter: value for value, letter in enumerate(_ALPHABET)}
 _LENGTH = 26  # 26 * 5 bits hold the 128 of a UUID; the first letter is at most '7'
 
 REFERENCE_PREFIX = "pf-"
+_SEQUENCE = re.compile(r"[2-9]|[1-9][0-9]{1,3}")  # the first reference carries no number
 
 
 class Prefix(StrEnum):
@@ -89,6 +91,6 @@ def payment_of(reference: str) -> tuple[UUID, int]:
     stem, dot, tail = reference[len(REFERENCE_PREFIX) :].partition(".")
     if not dot:
         return _decode(stem), 1
-    if not tail.isascii() or not tail.isdigit() or len(tail) > 4 or tail[0] == "0" or tail == "1":
+    if not _SEQUENCE.fullmatch(tail):
         raise MalformedIdError(reference)
     return _decode(stem), int(tail)

@@ -278,7 +278,7 @@ def _flag(payment: Payment, fact: Charged, reason: str, details: Mapping[str, An
     )
 
 
-def _next(payment: Payment, **columns: Any) -> Payment:  # noqa: ANN401 - the fields of Payment, checked by replace
+def _next(payment: Payment, **columns: Any) -> Payment:
     """Return the payment one version on; a move that `MOVES` does not list is a defect and raises ValueError."""
     status: PaymentStatus = columns.get("status", payment.status)
     if status is not payment.status and status not in MOVES[payment.status]:
@@ -289,6 +289,4 @@ def _next(payment: Payment, **columns: Any) -> Payment:  # noqa: ANN401 - the fi
 
 def failure_code_of(reason: str) -> ErrorCode:
     """Name a decline. Paystack's reasons are free text; only "insufficient funds" is common enough to be told apart."""
-    return (
-        ErrorCode.INSUFFICIENT_FUNDS if "insufficient funds" in reason.lower() else ErrorCode.PAYMENT_DECLINED
-    )
+    return ErrorCode.INSUFFICIENT_FUNDS if "insufficient funds" in reason.lower() else ErrorCode.PAYMENT_DECLINED

@@ -30,9 +30,7 @@ def render_payment(payment: Payment) -> dict[str, Any]:
         "cardLast4": instrument.card_last4,
         "paystackTransactionId": payment.gateway_transaction_id,
         "failure": (
-            {"code": payment.failure_code, "message": payment.failure_message}
-            if payment.failure_code
-            else None
+            {"code": payment.failure_code, "message": payment.failure_message} if payment.failure_code else None
         ),
         "reviewReason": payment.review_reason,
         "metadata": dict(payment.metadata),

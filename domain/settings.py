@@ -19,9 +19,7 @@ class Settings(BaseSettings):
     """
 
     # A variable that is set to nothing, as in a copied .env, counts as unset.
-    model_config = SettingsConfigDict(
-        frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True
-    )
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False, env_ignore_empty=True)
 
     port: int = Field(default=3000, ge=1, le=65535)
     database_url: SecretStr
@@ -44,11 +42,7 @@ class Settings(BaseSettings):
     @classmethod
     def _split_keys(cls, value: object) -> object:
         """Read a comma list: the first key encrypts, all decrypt, so that keys can be rotated."""
-        return (
-            tuple(part.strip() for part in value.split(",") if part.strip())
-            if isinstance(value, str)
-            else value
-        )
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
     @field_validator("paystack_secret_key")
     @classmethod

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _BODY_BYTES_MAX = 64 * 1024
-_WAITING_PLACES = 24  # of the process's request threads; the others stay free for those who do not wait
+_WAITING_PLACES = 8  # half of the request threads of a process; the others stay free for those who do not wait
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, version 00
 
@@ -60,9 +60,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(health_blueprint(database))
     room = WaitingRoom(database, _WAITING_PLACES)
     app.register_blueprint(payments_blueprint(database, seal, Authenticator(settings), room))
-    app.register_blueprint(
-        webhooks_blueprint(database, seal, settings.paystack_secret_key.get_secret_value().encode())
-    )
+    app.register_blueprint(webhooks_blueprint(database, seal, settings.paystack_secret_key.get_secret_value().encode()))
     return app
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, cast
 
 import jwt
 from flask import request
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
 
 _LEEWAY_SECONDS = 10  # clocks of two machines
 _SUBJECT_LENGTH_MAX = 255
+_TOKENS_REMEMBERED = 1024
 
 
 class Role(StrEnum):
@@ -45,9 +48,7 @@ class Caller:
 
     def may_read(self, user_id: str) -> bool:
         """Whether the caller may see payments of this user."""
-        return bool(self.roles & READS_EVERYTHING) or (
-            Role.CUSTOMER in self.roles and self.subject == user_id
-        )
+        return bool(self.roles & READS_EVERYTHING) or (Role.CUSTOMER in self.roles and self.subject == user_id)
 
 
 class Authenticator:
@@ -72,6 +73,9 @@ class Authenticator:
                 "verify_aud": bool(settings.jwt_audience),
             }
         )
+        # A backend sends the same token for minutes: its signature is checked once, its expiry every time. What is
+        # refused is not remembered.
+        self._verified = lru_cache(maxsize=_TOKENS_REMEMBERED)(self._verify)
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
 
@@ -85,9 +89,16 @@ class Authenticator:
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise RefusedError(ErrorCode.UNAUTHORIZED, "A bearer token is needed.", field="Authorization")
+        caller, expires = self._verified(token.strip())
+        if time.time() >= expires + _LEEWAY_SECONDS:
+            raise _invalid("ExpiredSignatureError")
+        return caller
+
+    def _verify(self, token: str) -> tuple[Caller, float]:
+        """Check a token and read its caller and the time it expires, in Unix seconds."""
         try:
             claims = self._decoder.decode(
-                token.strip(),
+                token,
                 self._key,
                 algorithms=self._algorithms,
                 issuer=self._issuer,
@@ -103,18 +114,16 @@ class Authenticator:
             or not subject.isprintable()
         ):
             raise _invalid("sub is not a name")
-        return Caller(subject, _roles(claims.get("roles")))
+        return Caller(subject, _roles(claims.get("roles"))), float(claims["exp"])
 
 
 def _invalid(details: str) -> RefusedError:
-    return RefusedError(
-        ErrorCode.UNAUTHORIZED, "The token is not valid.", details=details, field="Authorization"
-    )
+    return RefusedError(ErrorCode.UNAUTHORIZED, "The token is not valid.", details=details, field="Authorization")
 
 
 def _roles(claim: object) -> frozenset[Role]:
-    names = [claim] if isinstance(claim, str) else claim if isinstance(claim, list) else []
-    return frozenset(Role(name) for name in names if name in Role.__members__.values())
+    names = cast("list[object]", claim) if isinstance(claim, list) else [claim]
+    return frozenset(role for role in Role if role in names)
 
 
 def _public_key(pem: str) -> tuple[Any, list[str]]:

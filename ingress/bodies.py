@@ -6,7 +6,7 @@ import json
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar, cast
 
 import orjson
 from flask import request
@@ -43,7 +43,7 @@ def read_body() -> Body:
             field="Content-Type",
         )
     try:
-        values = json.loads(
+        values: object = json.loads(
             request.get_data(cache=False),
             object_pairs_hook=_unique,
             parse_constant=_no_constant,
@@ -58,7 +58,7 @@ def read_body() -> Body:
         raise _malformed("it is not an object")
     if _ESCAPED_NUL.search(canonical):
         raise _malformed("it contains a NUL character")
-    return Body(values, canonical)
+    return Body(cast("dict[str, Any]", values), canonical)
 
 
 def parse(model: type[Model], values: dict[str, Any]) -> Model:

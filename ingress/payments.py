@@ -46,13 +46,12 @@ def payments_blueprint(
         key, seconds = _idempotency_key(), preferred_wait()
         body = read_body()
         wanted = parse_model(PaymentRequest, body.values)
-        if not caller.may_pay_for(wanted.userId):
+        if not caller.may_pay_for(wanted.user_id):
             raise RefusedError(
                 ErrorCode.INSUFFICIENT_PERMISSIONS, "This token may not pay for that user.", field="userId"
             )
-        payment, replayed = _accept(
-            database, seal, caller, wanted, key, hashlib.sha256(body.canonical).digest()
-        )
+        fingerprint = hashlib.sha256(body.canonical).digest()
+        payment, replayed = _accept(database, seal, caller=caller, wanted=wanted, key=key, fingerprint=fingerprint)
         return _accepted(payment, seconds, waiting_room, replayed=replayed)
 
     @routes.get("/payments/<payment_id>")
@@ -71,6 +70,7 @@ def payments_blueprint(
 def _accept(
     database: Database,
     seal: Seal,
+    *,
     caller: Caller,
     wanted: PaymentRequest,
     key: str | None,
@@ -78,12 +78,12 @@ def _accept(
 ) -> tuple[Payment, bool]:
     """Store the payment, or find the one that this key made before."""
     new = NewPayment(
-        user_id=wanted.userId,
-        order_id=wanted.orderId,
+        user_id=wanted.user_id,
+        order_id=wanted.order_id,
         money=Money(wanted.amount, wanted.currency),
         email_sealed=seal.seal(wanted.email.encode()),
         channels=[channel.value for channel in wanted.wanted_channels],
-        callback_url=wanted.callbackUrl,
+        callback_url=wanted.callback_url,
         metadata=wanted.metadata,
     )
     with database.connection() as connection:
@@ -98,11 +98,7 @@ def _accept(
         )
         if payment is not None:
             return payment, False
-        used = (
-            None
-            if key is None
-            else idempotency.get_idempotency_key(connection, caller=caller.subject, key=key)
-        )
+        used = None if key is None else idempotency.get_idempotency_key(connection, caller=caller.subject, key=key)
         if used is None:
             raise _outside_limits(new.money, currencies.get_currency_limits(connection, wanted.currency))
         if used.fingerprint != fingerprint:
@@ -158,9 +154,7 @@ def _no_such_payment() -> RefusedError:
 
 def _outside_limits(money: Money, limits: CurrencyLimits | None) -> RefusedError:
     if limits is None:
-        return RefusedError(
-            ErrorCode.CURRENCY_NOT_SUPPORTED, f"{money.currency} is not taken.", field="currency"
-        )
+        return RefusedError(ErrorCode.CURRENCY_NOT_SUPPORTED, f"{money.currency} is not taken.", field="currency")
     return RefusedError(
         ErrorCode.INVALID_AMOUNT,
         f"An amount in {money.currency} lies between {limits.min_amount} and {limits.max_amount}.",

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic.alias_generators import to_camel
 
 from domain.money import Currency
 
@@ -13,9 +14,7 @@ Identifier = Annotated[str, StringConstraints(min_length=1, max_length=255, stri
 # The shape only: whether the mailbox exists is for Paystack to find out.
 Email = Annotated[
     str,
-    StringConstraints(
-        max_length=254, pattern=r"^[^@\s]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z]{2,63}$"
-    ),
+    StringConstraints(max_length=254, pattern=r"^[^@\s]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z]{2,63}$"),
 ]
 HttpUrl = Annotated[str, StringConstraints(max_length=2048, pattern=r"^https?://[^\s/?#]+[^\s]*$")]
 
@@ -38,21 +37,21 @@ class Channel(StrEnum):
 class PaymentRequest(BaseModel):
     """The body of `POST /payments`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
-    userId: Identifier
-    orderId: Identifier
+    user_id: Identifier
+    order_id: Identifier
     amount: Annotated[int, Field(strict=True, gt=0, lt=2**63)]
     currency: Currency = Currency.NGN
     email: Email
     channels: Annotated[list[Channel], Field(max_length=10)] | None = None
-    paymentChannel: Channel | None = None
-    callbackUrl: HttpUrl | None = None
+    payment_channel: Channel | None = None
+    callback_url: HttpUrl | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_way_to_name_channels(self) -> Self:
-        if self.channels is not None and self.paymentChannel is not None:
+        if self.channels is not None and self.payment_channel is not None:
             message = "send either channels or paymentChannel"
             raise ValueError(message)
         return self
@@ -60,4 +59,4 @@ class PaymentRequest(BaseModel):
     @property
     def wanted_channels(self) -> list[Channel]:
         """The channels asked for; empty means all there are."""
-        return [self.paymentChannel] if self.paymentChannel is not None else self.channels or []
+        return [self.payment_channel] if self.payment_channel is not None else self.channels or []

@@ -40,9 +40,7 @@ def preferred_wait() -> int:
     match = _WAIT.search(request.headers.get("Prefer", ""))
     seconds = int(match.group(1)) if match else 0
     if seconds > WAIT_SECONDS_MAX:
-        raise RefusedError(
-            ErrorCode.INVALID_REQUEST, f"wait is at most {WAIT_SECONDS_MAX} seconds.", field="Prefer"
-        )
+        raise RefusedError(ErrorCode.INVALID_REQUEST, f"wait is at most {WAIT_SECONDS_MAX} seconds.", field="Prefer")
     return seconds
 
 
@@ -66,7 +64,7 @@ class WaitingRoom:
         self._looking = False
 
     def wait(self, payment_id: UUID, seconds: float) -> Payment | None:
-        """Wait until a payment can be paid (or cannot be, for good); None when that takes too long, or no place is free."""
+        """Wait until a payment can be paid, or is decided; None when that takes too long, or no place is free."""
         ticket = _Ticket()
         with self._lock:
             if len(self._tickets) >= self._places:

@@ -1,1 +1,1 @@
-"""The use cases: plain functions that make something true, runnable with Postgres and Paystack alone, without a broker."""
+"""The use cases: plain functions that make something true, runnable with Postgres and Paystack alone."""

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterator, Sequence
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,7 +38,7 @@ class GatewayThreads:
         self._executor.shutdown(wait=True)
 
     @contextmanager
-    def seats(self, count: int) -> Iterator[Seats]:
+    def seats(self, count: int) -> Generator[Seats]:
         """Wait for `count` free seats (at most all there are) and keep them for one batch.
 
         To be entered before jobs are claimed, so that their leases do not run down in a queue for threads.

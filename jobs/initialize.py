@@ -24,8 +24,7 @@ from domain.payment import Fact, Initialized, Payment, Source, apply
 from domain.payment import Refused as InitializationRefused
 from domain.retry import Failure, FailureKind, Park, Postpone
 from jobs.paystack.answers import Done, NotSent, Refused, Throttled, Unknown
-from jobs.paystack.client import InitializeRequest, is_duplicate_reference
-from jobs.paystack.transport import CONNECT_TIMEOUT_SECONDS, EXCHANGE_SECONDS_MAX, READ_TIMEOUT_SECONDS
+from jobs.paystack.client import InitializeRequest, VerifiedTransaction, is_duplicate_reference
 from jobs.paystack.wire import charged_fact
 from jobs.settling import settle_together, write_failure
 
@@ -37,9 +36,9 @@ if TYPE_CHECKING:
     from jobs.context import JobContext
     from jobs.paystack.client import Paystack
 
-# A run makes at most three calls (ask, send, and ask again about a duplicate); beyond that it is taken for dead, and
-# fenced off should it wake up after all.
-LEASE_SECONDS = 3 * (CONNECT_TIMEOUT_SECONDS + READ_TIMEOUT_SECONDS + EXCHANGE_SECONDS_MAX)
+# A call seldom takes more than seconds, and at most some tens of them. A run that takes longer than this is taken for
+# dead: another run asks Paystack about the reference first, and the old one is fenced off should it wake up after all.
+LEASE_SECONDS = 60.0
 
 _ATTEMPT_KIND = "initialize"
 
@@ -104,13 +103,10 @@ def _begin(context: JobContext, ids: Sequence[UUID]) -> list[Work]:
                 failure = Failure(FailureKind.TRANSIENT, "no key of ENCRYPTION_KEY opens its e-mail address")
                 write_failure(tx, context, job_of[payment.id], failure)
         opened = [
-            NewAttempt(job_of[id_].id, job_of[id_].token, id_, request.reference)
-            for id_, request in requests.items()
+            NewAttempt(job_of[id_].id, job_of[id_].token, id_, request.reference) for id_, request in requests.items()
         ]
         unknown = attempts.open_attempts(tx, kind=_ATTEMPT_KIND, attempts=opened)
-    return [
-        Work(job_of[id_], found[id_], request, job_of[id_].id in unknown) for id_, request in requests.items()
-    ]
+    return [Work(job_of[id_], found[id_], request, job_of[id_].id in unknown) for id_, request in requests.items()]
 
 
 def _request_for(context: JobContext, payment: Payment, order: OrderDetails) -> InitializeRequest:
@@ -145,9 +141,7 @@ def _send(paystack: Paystack, work: Work, resolved: AttemptOutcome | None = None
         case Refused(_, message, code):
             detail = f"{code}: {message}" if code else message
             fact = InitializationRefused(_code_of(answer), message)
-            return Settlement(
-                work=work, attempt=AttemptOutcome.REFUSED, fact=fact, detail=detail, resolved=resolved
-            )
+            return Settlement(work=work, attempt=AttemptOutcome.REFUSED, fact=fact, detail=detail, resolved=resolved)
         case Unknown(reason):
             return _unknown(work, reason, resolved)
         case NotSent() | Throttled():
@@ -159,22 +153,9 @@ def _send(paystack: Paystack, work: Work, resolved: AttemptOutcome | None = None
 def _ask_first(paystack: Paystack, work: Work, *, landed: bool = False) -> Settlement:
     """Ask what became of the reference before anything is sent again; `landed` when Paystack says that it has it."""
     answer = paystack.verify(work.request.reference)
-    attempt = AttemptOutcome.REFUSED if landed else AttemptOutcome.NOT_SENT
     match answer:
-        case Done(None) if landed:
-            return _not_sent(
-                work, NotSent("Paystack calls the reference a duplicate, yet does not find it"), None
-            )
-        case Done(None):
-            return _send(paystack, work, resolved=AttemptOutcome.NOT_SENT)
-        case Done(verified):
-            resolved = AttemptOutcome.DONE
-            if verified.transaction.status == "success":
-                fact = charged_fact(verified.transaction, verified.raw)
-                return Settlement(
-                    work=work, attempt=attempt, fact=fact, source=Source.VERIFY, resolved=resolved
-                )
-            return Settlement(work=work, attempt=attempt, next_reference=True, resolved=resolved)
+        case Done(found):
+            return _after_asking(paystack, work, found, landed=landed)
         case Refused(_, message, _):
             return _not_sent(work, NotSent(f"verify was refused: {message}"), None)
         case Unknown(reason):
@@ -185,11 +166,23 @@ def _ask_first(paystack: Paystack, work: Work, *, landed: bool = False) -> Settl
             assert_never(answer)
 
 
+def _after_asking(paystack: Paystack, work: Work, found: VerifiedTransaction | None, *, landed: bool) -> Settlement:
+    """Go on with what verify found under the reference."""
+    if found is None:
+        if landed:
+            return _not_sent(work, NotSent("Paystack calls the reference a duplicate, yet does not find it"), None)
+        return _send(paystack, work, resolved=AttemptOutcome.NOT_SENT)
+    attempt = AttemptOutcome.REFUSED if landed else AttemptOutcome.NOT_SENT
+    resolved = AttemptOutcome.DONE
+    if found.transaction.status == "success":
+        fact = charged_fact(found.transaction, found.raw)
+        return Settlement(work=work, attempt=attempt, fact=fact, source=Source.VERIFY, resolved=resolved)
+    return Settlement(work=work, attempt=attempt, next_reference=True, resolved=resolved)
+
+
 def _unknown(work: Work, reason: str, resolved: AttemptOutcome | None) -> Settlement:
     failure = Failure(FailureKind.TRANSIENT, f"initialize: {reason}")
-    return Settlement(
-        work=work, attempt=AttemptOutcome.UNKNOWN, failure=failure, detail=reason, resolved=resolved
-    )
+    return Settlement(work=work, attempt=AttemptOutcome.UNKNOWN, failure=failure, detail=reason, resolved=resolved)
 
 
 def _not_sent(work: Work, answer: NotSent | Throttled, resolved: AttemptOutcome | None) -> Settlement:
@@ -252,6 +245,4 @@ def _settle_attempts(tx: Connection, settlements: Sequence[Settlement]) -> None:
                 outcome=s.resolved,
                 detail="found by verify" if s.resolved is AttemptOutcome.DONE else "not found by verify",
             )
-    attempts.settle_attempts(
-        tx, [SettledAttempt(s.job.id, s.job.token, s.attempt, s.detail) for s in settlements]
-    )
+    attempts.settle_attempts(tx, [SettledAttempt(s.job.id, s.job.token, s.attempt, s.detail) for s in settlements])

@@ -48,7 +48,7 @@ def settle_together(
             settle(tx, settlements)
     except UnavailableError:
         raise
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with one row, the others go on
         if len(settlements) > 1:
             for settlement in settlements:
                 settle_together(context, [settlement], settle)
@@ -56,9 +56,7 @@ def settle_together(
         job = settlements[0].job
         _log.exception("job.settlement_failed", job_id=str(job.id), correlation_id=job.correlation_id)
         # The type only: a driver's message quotes the row, which may hold what a ledger must not.
-        record_failure(
-            context, job, Failure(FailureKind.TRANSIENT, f"settlement raised {type(error).__name__}")
-        )
+        record_failure(context, job, Failure(FailureKind.TRANSIENT, f"settlement raised {type(error).__name__}"))
 
 
 def record_failure(context: JobContext, job: ClaimedJob, failure: Failure) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import orjson
@@ -102,7 +102,7 @@ def read_event(body: bytes, *, live: bool) -> Reading:
         return Reading(event=None, reason="not an event")
     match event.event:
         case "charge.success" | "charge.failed" if isinstance(event.data, dict):
-            return _read_charge(event.event, event.data, live=live)
+            return _read_charge(event.event, cast("dict[str, Any]", event.data), live=live)
         case _:
             return Reading(event=event.event, reason="an event Payfleet does not act on")
 
@@ -118,15 +118,11 @@ def _read_charge(name: str, data: dict[str, Any], *, live: bool) -> Reading:
     except MalformedIdError:
         return Reading(event=name, reason="unknown reference")
     if transaction.domain and (transaction.domain == "live") != live:
-        return Reading(
-            event=name, payment_id=payment_id, reason=f"an event of the {transaction.domain} domain"
-        )
+        return Reading(event=name, payment_id=payment_id, reason=f"an event of the {transaction.domain} domain")
     if name == "charge.failed":
         reason = transaction.gateway_response or transaction.message or "no reason given"
         fact = ChargeFailed(reference=transaction.reference, reason=reason, transaction_id=transaction.id)
         return Reading(event=name, payment_id=payment_id, fact=fact)
     if transaction.status != "success":
-        return Reading(
-            event=name, payment_id=payment_id, reason=f"a success event of status {transaction.status}"
-        )
+        return Reading(event=name, payment_id=payment_id, reason=f"a success event of status {transaction.status}")
     return Reading(event=name, payment_id=payment_id, fact=charged_fact(transaction, data))

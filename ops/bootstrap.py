@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 RECORD_NAME = "payfleet-installed.json"
-PIP_OPTIONS = ("--quiet", "--disable-pip-version-check", "--no-input")
+PIP_OPTIONS = ("-qq", "--disable-pip-version-check", "--no-input")
 
 
 def main() -> int:
@@ -55,16 +55,12 @@ def provide(venv: Path, lock: Path) -> None:
         return
     if not (foundation.items() <= installed.items() and _locks_unchanged(installed)):
         if venv.exists():
-            print(
-                f"Rebuilding {venv}: a lock, the interpreter or the project's place has changed.", flush=True
-            )
+            print(f"Rebuilding {venv}: a lock, the interpreter or the project's place has changed.", flush=True)
         shutil.rmtree(venv, ignore_errors=True)
         installed = {}
         _create(venv)
     packages = sum("==" in line for line in lock.read_text(encoding="utf-8").splitlines())
-    print(
-        f"Installing {lock.name} into {venv} (up to {packages} packages, each checked by hash) …", flush=True
-    )
+    print(f"Installing {lock.name} into {venv} (up to {packages} packages, each checked by hash) …", flush=True)
     _pip(venv, "install", *PIP_OPTIONS, "--require-hashes", "-r", str(lock))
     _pip(venv, "install", *PIP_OPTIONS, "--no-deps", "--no-build-isolation", "-e", str(ROOT))
     record = json.dumps(installed | wanted, indent=2)
@@ -85,9 +81,7 @@ def _installed(venv: Path) -> dict[str, str]:
 
 
 def _locks_unchanged(installed: dict[str, str]) -> bool:
-    return all(
-        installed[name] == _digest(ROOT / name) for name in installed if name.startswith("requirements")
-    )
+    return all(installed[name] == _digest(ROOT / name) for name in installed if name.startswith("requirements"))
 
 
 def _create(venv: Path) -> None:
@@ -109,13 +103,9 @@ def _create(venv: Path) -> None:
 def _pip(venv: Path, *arguments: str) -> None:
     python = str(venv / "bin" / "python")
     inside = subprocess.run([python, "-c", "import pip"], capture_output=True, check=False)
-    pip = (
-        [python, "-m", "pip"] if inside.returncode == 0 else [sys.executable, "-m", "pip", "--python", python]
-    )
+    pip = [python, "-m", "pip"] if inside.returncode == 0 else [sys.executable, "-m", "pip", "--python", python]
     environment = {
-        name: value
-        for name, value in os.environ.items()
-        if name not in {"PIP_REQUIRE_VIRTUALENV", "PIP_USER"}
+        name: value for name, value in os.environ.items() if name not in {"PIP_REQUIRE_VIRTUALENV", "PIP_USER"}
     }
     subprocess.run([*pip, *arguments], check=True, cwd=ROOT, env=environment)
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -15,9 +12,7 @@ from domain.errors import PayfleetError, SettingsError
 from domain.jobs import Queue
 from domain.settings import Settings, load
 from ops.logs import configure_logs
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from ops.signals import until_signal
 
 app = typer.Typer(
     name="payfleet",
@@ -56,11 +51,12 @@ def migrate() -> None:
 def web(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - a container's edge
     workers: Annotated[int, typer.Option(help="Server processes.", min=1)] = 1,
-    threads: Annotated[int, typer.Option(help="Request threads of each process.", min=4)] = 48,
+    threads: Annotated[int, typer.Option(help="Request threads of each process.", min=4)] = 16,
 ) -> None:
     """Serve the HTTP API on PORT."""
     from granian import Granian
     from granian.constants import Interfaces
+    from granian.log import LogLevels
 
     settings = _settings()
     Granian(
@@ -73,7 +69,7 @@ def web(
         blocking_threads=threads,
         backpressure=1024,  # connections, not requests: kept-alive clients count
         respawn_failed_workers=True,
-        log_level="warning",
+        log_level=LogLevels.error,
         websockets=False,
     ).serve()
 
@@ -87,7 +83,7 @@ def relay() -> None:
 
     settings = _settings()
     exchange = settings.rabbitmq_exchange
-    with make_database(settings, "relay") as database, _until_signal() as stop:
+    with make_database(settings, "relay") as database, until_signal() as stop:
         Relay(database, ConfirmingPublisher(_rabbitmq_url(settings), exchange), exchange).run(stop)
 
 
@@ -103,7 +99,7 @@ def worker(
     wanted = [_queue(name) for name in queues.split(",") if name.strip()] or list(Queue)
     settings = _settings()
     broker = LedgerBroker(_rabbitmq_url(settings))
-    with _until_signal() as stop, job_context(settings) as context:
+    with until_signal() as stop, job_context(settings) as context:
         run_worker(broker, context, wanted, stop)
 
 
@@ -114,7 +110,7 @@ def scheduler() -> None:
     from workers.scheduler import run_scheduler
 
     settings = _settings()
-    with make_database(settings, "scheduler") as database, _until_signal() as stop:
+    with make_database(settings, "scheduler") as database, until_signal() as stop:
         run_scheduler(database, settings.database_url.get_secret_value(), stop)
 
 
@@ -159,6 +155,7 @@ def advance_clock(seconds: Annotated[int, typer.Argument(help="How far time jump
 
 @app.command()
 def up(
+    *,
     demo: Annotated[bool, typer.Option("--demo", help="Drive one payment to SUCCESS, then stop.")] = False,
 ) -> None:
     """Run everything on this machine, with embedded stand-ins for what is not configured."""
@@ -190,12 +187,3 @@ def _queue(name: str) -> Queue:
     except ValueError:
         message = f"--queues: {name.strip()!r} is none of {', '.join(Queue)}"
         raise SettingsError(message) from None
-
-
-@contextmanager
-def _until_signal() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set: the process then finishes or gives back what it holds, and ends."""
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
-    yield stop

@@ -26,7 +26,11 @@ def sign_token(settings: Settings, subject: str, roles: Sequence[str], lifetime:
     if settings.jwt_secret is None:
         message = "tokens are signed elsewhere: JWT_PUBLIC_KEY is set, not JWT_SECRET"
         raise SettingsError(message)
-    claims: dict[str, object] = {"sub": subject, "roles": list(roles), "exp": int(time.time() + lifetime.total_seconds())}
+    claims: dict[str, object] = {
+        "sub": subject,
+        "roles": list(roles),
+        "exp": int(time.time() + lifetime.total_seconds()),
+    }
     if settings.jwt_issuer:
         claims["iss"] = settings.jwt_issuer
     if settings.jwt_audience:

@@ -1,7 +1,9 @@
 """Fixtures every folder may use, and the rule that the gate accepts no skipped test."""
 
 import os
+import tempfile
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 import redis
@@ -108,15 +110,20 @@ UPDATE test_clock SET clock_offset = interval '0'
 
 
 @pytest.fixture(scope="session")
-def rabbitmq_url(pytestconfig: pytest.Config) -> Generator[str]:
-    """A RabbitMQ, in a virtual host of its own where one can be made."""
+def rabbitmq_server(pytestconfig: pytest.Config) -> services.Found:
+    """The RabbitMQ server the tests may make virtual hosts on."""
     try:
         found = services.rabbitmq(os.environ)
     except services.NotFoundError as error:
         pytest.skip(f"RabbitMQ: {error}")
-    with services.private_vhost(found) as url:
-        whose = "shared virtual host" if url == found.url else "private virtual host"
-        pytestconfig.stash[_report].found["RabbitMQ"] = f"{found.how}, {whose}"
+    pytestconfig.stash[_report].found["RabbitMQ"] = found.how
+    return found
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_url(rabbitmq_server: services.Found) -> Generator[str]:
+    """A RabbitMQ, in a virtual host of its own where one can be made."""
+    with services.private_vhost(rabbitmq_server) as url:
         yield url
 
 
@@ -140,3 +147,11 @@ def chromium_path() -> str:
         return services.chromium()
     except services.NotFoundError as error:
         pytest.skip(f"browser: {error}")
+
+
+@pytest.fixture
+def state() -> Generator[Path]:
+    """A state directory Postgres can reach, unlike tmp_path when root runs the tests."""
+    with tempfile.TemporaryDirectory(prefix="payfleet-", ignore_cleanup_errors=True) as directory:
+        Path(directory).chmod(0o755)
+        yield Path(directory) / ".payfleet"

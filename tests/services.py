@@ -161,9 +161,7 @@ def _can_create_databases(url: str) -> bool:
 
 def _rabbitmqctl(*arguments: str) -> bool:
     try:
-        answer = subprocess.run(
-            ["rabbitmqctl", "--quiet", *arguments], capture_output=True, check=False, timeout=60
-        )
+        answer = subprocess.run(["rabbitmqctl", "--quiet", *arguments], capture_output=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         return False
     return answer.returncode == 0

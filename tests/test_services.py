@@ -55,9 +55,7 @@ def test_what_is_not_there_is_said_without_its_password() -> None:
 @pytest.mark.parametrize(("gate", "code"), [("", 0), ("1", 1)])
 def test_a_skip_is_listed_and_fails_the_gate(tmp_path: Path, gate: str, code: int) -> None:
     root = Path(__file__).resolve().parents[1]
-    (tmp_path / "test_skipping.py").write_text(
-        "import pytest\n\ndef test_one():\n    pytest.skip('no moon')\n"
-    )
+    (tmp_path / "test_skipping.py").write_text("import pytest\n\ndef test_one():\n    pytest.skip('no moon')\n")
     answer = subprocess.run(
         [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", str(tmp_path)],
         env={"PAYFLEET_FAIL_ON_SKIP": gate, "PYTHONPATH": str(root)},

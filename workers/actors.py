@@ -33,13 +33,13 @@ USE_CASES: dict[JobKind, Callable[[JobContext, Sequence[UUID]], None]] = {
 def declare_actors(broker: Broker, context: JobContext, stopping: threading.Event) -> None:
     """Register one actor for each kind of job, named as the kind, on the kind's queue."""
     for kind, use_case in USE_CASES.items():
-        dramatiq.actor(
+        dramatiq.Actor(
             _actor(context, use_case, stopping),
+            broker=broker,
             actor_name=kind.value,
             queue_name=QUEUE_OF[kind].value,
-            max_retries=0,
             priority=0,
-            broker=broker,
+            options={"max_retries": 0},
         )
 
 

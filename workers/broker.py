@@ -1,4 +1,4 @@
-"""Dramatiq's RabbitMQ broker, hardened: quorum queues, publisher confirms, no delay queues, dead letters without expiry."""
+"""Dramatiq's RabbitMQ broker, hardened: quorum queues, confirms, no delay queues, dead letters without expiry."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class LedgerBroker(RabbitmqBroker):
             self.queues_pending.add(queue_name)
             self.emit_after("declare_queue", queue_name)
         if ensure:
-            self._ensure_queue(queue_name)
+            self._ensure_queue(queue_name)  # pyright: ignore[reportUnknownMemberType]
 
     def _declare_queue(self, queue_name: str) -> None:
         declare_queue(self.channel, queue_name)

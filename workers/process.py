@@ -13,7 +13,7 @@ from domain.jobs import Queue
 from workers.actors import declare_actors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from dramatiq import Broker
 
@@ -37,8 +37,15 @@ class WorkerDiedError(RuntimeError):
 class QueueWorkers:
     """One Dramatiq worker for each queue, sharing a broker."""
 
-    def __init__(self, broker: Broker, context: JobContext, queues: Iterable[Queue]) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        context: JobContext,
+        queues: Iterable[Queue],
+        watched: Sequence[threading.Thread] = (),
+    ) -> None:
         """Register the actors and prepare the workers; nothing is consumed yet."""
+        self._watched = watched
         self._stopping = threading.Event()
         declare_actors(broker, context, self._stopping)
         self._broker = broker
@@ -59,19 +66,18 @@ class QueueWorkers:
             WorkerDiedError: one does not.
 
         """
+        threads: list[threading.Thread] = list(self._watched)
         for worker in self._workers:
-            threads: list[threading.Thread] = [*worker.workers, *worker.consumers.values()]
-            dead = [thread.name for thread in threads if not thread.is_alive()]
-            if dead:
-                message = f"threads died: {', '.join(dead)}"
-                raise WorkerDiedError(message)
+            threads += [*worker.workers, *worker.consumers.values()]
+        dead = [thread.name for thread in threads if not thread.is_alive()]
+        if dead:
+            message = f"threads died: {', '.join(dead)}"
+            raise WorkerDiedError(message)
 
     def stop(self) -> None:
         """Finish what is under way, give back what was only fetched, and close."""
         self._stopping.set()
-        stops = [
-            threading.Thread(target=worker.stop, args=(_STOP_SECONDS * 1000,)) for worker in self._workers
-        ]
+        stops = [threading.Thread(target=worker.stop, args=(_STOP_SECONDS * 1000,)) for worker in self._workers]
         for thread in stops:
             thread.start()
         for thread in stops:
@@ -79,14 +85,20 @@ class QueueWorkers:
         self._broker.close()
 
 
-def run_worker(broker: Broker, context: JobContext, queues: Iterable[Queue], stop: threading.Event) -> None:
-    """Consume until told to stop.
+def run_worker(
+    broker: Broker,
+    context: JobContext,
+    queues: Iterable[Queue],
+    stop: threading.Event,
+    watched: Sequence[threading.Thread] = (),
+) -> None:
+    """Consume until told to stop; `watched` are other threads that the process cannot do without.
 
     Raises:
         WorkerDiedError: a thread died; the jobs it held come back by their leases.
 
     """
-    workers = QueueWorkers(broker, context, queues)
+    workers = QueueWorkers(broker, context, queues, watched)
     workers.start()
     _log.info("worker.started", pid=os.getpid())
     try:

@@ -1,5 +1,9 @@
 """Publishing with confirms: many messages under way at once, and for each the word of RabbitMQ that it is safe."""
 
+# pika ships no types: what comes from it is unknown to the type checker.
+# pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownLambdaType=false
+# pyright: reportUnknownVariableType=false, reportUnknownParameterType=false, reportAttributeAccessIssue=false
+# pyright: reportMissingTypeArgument=false, reportArgumentType=false
 from __future__ import annotations
 
 import time
@@ -98,9 +102,7 @@ class ConfirmingPublisher:
         self._connection = pika.SelectConnection(
             self._parameters,
             on_open_callback=lambda connection: connection.channel(on_open_callback=self._on_channel),
-            on_open_error_callback=lambda connection, error: self._lost(
-                connection, f"{type(error).__name__}"
-            ),
+            on_open_error_callback=lambda connection, error: self._lost(connection, f"{type(error).__name__}"),
             on_close_callback=lambda connection, error: self._lost(connection, f"connection closed: {error}"),
         )
         self._run(_CONNECT_SECONDS_MAX)
@@ -168,12 +170,8 @@ class ConfirmingPublisher:
         loop.close()
 
     def _on_channel(self, channel: Channel) -> None:
-        channel.add_on_return_callback(
-            lambda _c, _m, properties, _b: self._returned.add(properties.message_id)
-        )
-        channel.add_on_close_callback(
-            lambda _, error: self._lost(channel.connection, f"channel closed: {error}")
-        )
+        channel.add_on_return_callback(lambda _c, _m, properties, _b: self._returned.add(properties.message_id))
+        channel.add_on_close_callback(lambda _, error: self._lost(channel.connection, f"channel closed: {error}"))
         channel.confirm_delivery(self._on_confirm, callback=lambda _: self._opened(channel))
 
     def _opened(self, channel: Channel) -> None:
@@ -190,7 +188,8 @@ class ConfirmingPublisher:
             self._connection.ioloop.stop()
 
     def _run(self, seconds: float) -> None:
-        assert self._connection is not None
+        if self._connection is None:
+            return
         loop = self._connection.ioloop
         timer = loop.call_later(seconds, loop.stop)
         loop.start()

@@ -101,9 +101,9 @@ class Relay:
         """
         self._publisher.connect()  # before anything is taken: with RabbitMQ away, rows stay as they are
         with self._database.connection() as connection:
-            due = jobs.take_due_jobs(
-                connection, limit=BATCH_ROWS_MAX, everything=self._is_time_for_full_scan()
-            )
+            due = jobs.take_due_jobs(connection, limit=BATCH_ROWS_MAX, everything=self._is_time_for_full_scan())
+            if len(due) == BATCH_ROWS_MAX:
+                self._next_full_scan = 0.0  # a backlog, perhaps of an outage: its oldest jobs first
             told = events.lease_events(connection, limit=BATCH_ROWS_MAX, lease_seconds=EVENT_LEASE_SECONDS)
             dead = jobs.take_dead_jobs(connection, limit=BATCH_ROWS_MAX) if self._is_time_for_dead() else []
         if not (due or told or dead):
@@ -120,9 +120,7 @@ class Relay:
             raise
         lost = [job for ids, is_safe in zip(packed, safe, strict=False) if not is_safe for job in ids]
         event_safe = safe[len(packed) : len(packed) + len(told)]
-        lost_dead = [
-            job for job, is_safe in zip(dead, safe[len(packed) + len(told) :], strict=True) if not is_safe
-        ]
+        lost_dead = [job for job, is_safe in zip(dead, safe[len(packed) + len(told) :], strict=True) if not is_safe]
         published = [event.id for event, is_safe in zip(told, event_safe, strict=True) if is_safe]
         if published:
             with self._database.connection() as connection:

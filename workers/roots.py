@@ -14,7 +14,7 @@ from jobs.paystack.transport import Transport
 from workers.process import GATEWAY_THREADS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
     from domain.settings import Settings
 
@@ -30,7 +30,7 @@ def make_database(settings: Settings, name: str) -> Database:
 
 
 @contextmanager
-def job_context(settings: Settings) -> Iterator[JobContext]:
+def job_context(settings: Settings) -> Generator[JobContext]:
     """Everything the use cases touch, closed in the right order at the end."""
     with ExitStack() as stack:
         database = stack.enter_context(make_database(settings, "worker"))

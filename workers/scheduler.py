@@ -3,6 +3,8 @@
 The sweeper is no job itself: a job that brings lost jobs back could get lost like any other.
 """
 
+# APScheduler ships no types: what comes from it is unknown to the type checker.
+# pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
@@ -46,9 +48,7 @@ class Leadership:
         """Whether this process leads now; tries to take the lead if nobody does."""
         try:
             if self._connection is None:
-                self._connection = psycopg.connect(
-                    self._url, autocommit=True, application_name="payfleet-leader"
-                )
+                self._connection = psycopg.connect(self._url, autocommit=True, application_name="payfleet-leader")
                 row = self._connection.execute(_TRY_LEAD, [_LEADER_KEY]).fetchone()
                 if row is None or not row[0]:
                     self.give_up()
@@ -70,9 +70,7 @@ class Leadership:
 def sweep_once(database: Database, *, unclaimed_seconds: float = UNCLAIMED_SECONDS) -> int:
     """Make jobs ready again whose message or whose run was lost; returns how many."""
     with database.connection() as connection:
-        returned = jobs.return_lost_jobs(
-            connection, unclaimed_seconds=unclaimed_seconds, limit=_SWEEP_ROWS_MAX
-        )
+        returned = jobs.return_lost_jobs(connection, unclaimed_seconds=unclaimed_seconds, limit=_SWEEP_ROWS_MAX)
     if returned:
         _log.warning("sweeper.returned", jobs=returned)
     return returned

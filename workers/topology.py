@@ -1,4 +1,4 @@
-"""What must exist in RabbitMQ: a quorum queue and its dead-letter queue for each kind of work, and the events' exchange.
+"""What must exist in RabbitMQ: quorum queues with their dead-letter queues, and the events' exchange.
 
 Everything here can be declared again at any time with the same arguments. Whatever an operator may want to change later
 (delivery limits, consumer timeouts, lengths) belongs in a policy: an argument cannot be changed once a queue exists.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
 
 import orjson
@@ -24,6 +24,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 _RETRY_AFTER_SECONDS_DEFAULT = 10.0
 _RETRY_AFTER_SECONDS_MAX = 120.0  # the windows last 60 s; anything longer is a misreading
+_SUCCESSES = frozenset({HTTPStatus.OK, HTTPStatus.CREATED})
 _NOT_FOUND = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND})
 
 
@@ -95,9 +96,7 @@ class Paystack:
 
 def is_duplicate_reference(refused: Refused) -> bool:
     """Whether Paystack says that it already holds a transaction under this reference."""
-    return (
-        refused.code == "duplicate_reference" or "duplicate transaction reference" in refused.message.lower()
-    )
+    return refused.code == "duplicate_reference" or "duplicate transaction reference" in refused.message.lower()
 
 
 def _says_not_found(message: str, code: str | None) -> bool:
@@ -106,25 +105,24 @@ def _says_not_found(message: str, code: str | None) -> bool:
 
 def _classify(response: Response) -> Answer[dict[str, Any]]:
     """Sort an answer. Only a JSON refusal in Paystack's own envelope counts as a refusal; a proxy's page does not."""
-    body = response.body
     match response.status:
         case HTTPStatus.TOO_MANY_REQUESTS:
             return Throttled(_retry_after(response.headers))
         case HTTPStatus.UNAUTHORIZED:
             return NotSent("Paystack refuses the secret key")
-        case status if not isinstance(body, dict):
+        case status if not isinstance(response.body, dict):
             return Unknown(f"HTTP {status} without a JSON object")
-        case HTTPStatus.OK | HTTPStatus.CREATED if body.get("status") is True and isinstance(
-            body.get("data"), dict
-        ):
-            return Done(body["data"])
-        case status if (
-            HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR and "message" in body
-        ):
-            code = body.get("code")
-            return Refused(status, str(body["message"]), code if isinstance(code, str) else None)
         case status:
-            return Unknown(f"HTTP {status}")
+            return _classify_envelope(status, cast("dict[str, Any]", response.body))
+
+
+def _classify_envelope(status: int, body: dict[str, Any]) -> Answer[dict[str, Any]]:
+    data, code = body.get("data"), body.get("code")
+    if status in _SUCCESSES and body.get("status") is True and isinstance(data, dict):
+        return Done(cast("dict[str, Any]", data))
+    if status in range(HTTPStatus.BAD_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR) and "message" in body:
+        return Refused(status, str(body["message"]), code if isinstance(code, str) else None)
+    return Unknown(f"HTTP {status}")
 
 
 def _retry_after(headers: Mapping[str, str]) -> float:

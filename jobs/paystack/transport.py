@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -26,7 +27,7 @@ class Response:
     """What came back: the body is the parsed JSON, or None when it was not JSON."""
 
     status: int
-    headers: requests.structures.CaseInsensitiveDict[str]
+    headers: Mapping[str, str]
     body: object
 
 
@@ -48,17 +49,13 @@ class Transport:
         """Send one request and read its whole answer; nothing it meets on the network is raised."""
         request = requests.PreparedRequest()
         data = None if body is None else orjson.dumps(body)
-        request.prepare(method, self._base_url + path, headers=self._headers, data=data)
+        request.prepare(method, self._base_url + path, headers=self._headers, data=data)  # pyright: ignore[reportUnknownMemberType]
         try:
             return self._send(request)
         except requests.ConnectTimeout:
             return NotSent("no connection within the time limit")
         except requests.ConnectionError as error:
-            return (
-                NotSent("no connection")
-                if _never_connected(error)
-                else Unknown(f"connection lost: {_name(error)}")
-            )
+            return NotSent("no connection") if _never_connected(error) else Unknown(f"connection lost: {_name(error)}")
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             return Unknown(f"no usable answer: {_name(error)}")
 

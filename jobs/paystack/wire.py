@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -18,13 +18,38 @@ _MODEL = ConfigDict(extra="ignore", frozen=True)
 
 Amount = Annotated[int, Field(ge=0, lt=2**63)]
 _KEPT = (
-    "id domain status reference amount requested_amount currency channel gateway_response message fees paid_at created_at"
-).split()
-_KEPT_OF_AUTHORIZATION = "last4 exp_month exp_year channel card_type bank country_code brand reusable".split()
+    "id",
+    "domain",
+    "status",
+    "reference",
+    "amount",
+    "requested_amount",
+    "currency",
+    "channel",
+    "gateway_response",
+    "message",
+    "fees",
+    "paid_at",
+    "created_at",
+)
+_KEPT_OF_AUTHORIZATION = (
+    "last4",
+    "exp_month",
+    "exp_year",
+    "channel",
+    "card_type",
+    "bank",
+    "country_code",
+    "brand",
+    "reusable",
+)
+_SMALL_NUMBER = re.compile(r"[0-9]{1,4}")
+_AMOUNT_DIGITS_MAX = 18  # below 2**63
+_NO_YEAR = 9999  # what Paystack writes where there is no card
 _ESCAPED_NUL = re.compile(rb"((?<!\\)(?:\\\\)*)\\u0000")
 
 
-def read_json(body: bytes) -> Any:  # noqa: ANN401 - whatever came
+def read_json(body: bytes) -> Any:
     """Read JSON without its NUL characters, which mean nothing and which Postgres cannot hold.
 
     Raises:
@@ -36,8 +61,8 @@ def read_json(body: bytes) -> Any:  # noqa: ANN401 - whatever came
 
 def _small_number(value: object) -> int | None:
     """Read "12" or 12; anything else (null, "", a year like "9999" that stands for none) is no number."""
-    text = str(value)
-    return int(text) if text.isascii() and text.isdigit() and 0 < int(text) < 9999 else None  # noqa: PLR2004
+    number = int(str(value)) if _SMALL_NUMBER.fullmatch(str(value)) else 0
+    return None if number in {0, _NO_YEAR} else number
 
 
 def _text(value: object) -> str | None:
@@ -47,7 +72,7 @@ def _text(value: object) -> str | None:
 
 def _object(value: object) -> object:
     """Read an object; anything else ("", null, a list) is an empty one."""
-    return value if isinstance(value, dict) else {}
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
 def _instant(value: object) -> datetime | None:
@@ -62,7 +87,7 @@ def _instant(value: object) -> datetime | None:
 def _optional_amount(value: object) -> int | None:
     """Read an amount that may be missing."""
     text = str(value)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None  # noqa: PLR2004 - below 2**63
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _AMOUNT_DIGITS_MAX else None
 
 
 Text = Annotated[str | None, BeforeValidator(_text)]
@@ -148,7 +173,5 @@ def kept_of(raw: dict[str, Any]) -> dict[str, Any]:
     kept = {name: raw[name] for name in _KEPT if name in raw}
     authorization = raw.get("authorization")
     if isinstance(authorization, dict):
-        kept["authorization"] = {
-            name: authorization[name] for name in _KEPT_OF_AUTHORIZATION if name in authorization
-        }
+        kept["authorization"] = {name: authorization[name] for name in _KEPT_OF_AUTHORIZATION if name in authorization}
     return kept

@@ -21,7 +21,7 @@ from psycopg.sql import SQL, Identifier
 from ops.embedded.ports import LOOPBACK, free_port
 from ops.embedded.postgres_binaries import Binaries, NoBinariesError, find_binaries, runnable_by
 from ops.embedded.privileges import can_enter, give, nobody, run_as
-from ops.embedded.supervisor import Child, Supervisor
+from ops.embedded.supervisor import Child, Supervisor, stop_leftovers
 
 # Where data go when the state directory is closed to the user Postgres runs as.
 ELSEWHERE = Path("/var/lib/payfleet")
@@ -142,6 +142,7 @@ class EmbeddedPostgres:
     @contextmanager
     def running(self) -> Generator[str]:
         """Run it alone for the length of a block, which gets the connection string."""
+        stop_leftovers(self._state, self._report)
         self.prepare()
         with Supervisor([self.child()], state=self._state, report=self._report):
             yield self.url
@@ -153,6 +154,9 @@ class EmbeddedPostgres:
         beside, note = self._state / "postgres", self._state / "postgres-is-elsewhere"
         if not note.exists():
             beside.mkdir(mode=0o700, exist_ok=True)
+            if self._owner is not None:
+                # Passable, not readable: what lies in it is closed by itself. Its parents are not ours to open.
+                self._state.chmod(self._state.stat().st_mode | 0o011)
             give(beside, self._owner)
             if can_enter(self._owner, beside):
                 return beside
@@ -174,9 +178,7 @@ class EmbeddedPostgres:
         path = self._state / "postgres.password"
         if not path.exists():
             if (self.data / "PG_VERSION").exists():
-                message = (
-                    f"{path} is missing, and with it the way into {self.data}. Restore it, or remove both."
-                )
+                message = f"{path} is missing, and with it the way into {self.data}. Restore it, or remove both."
                 raise PostgresUnavailableError(message)
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w", encoding="utf-8") as file:

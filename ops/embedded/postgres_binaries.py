@@ -103,9 +103,7 @@ def _candidates() -> Iterator[Path]:
 def _version(directory: Path, owner: Owner | None) -> str | None:
     """What both programs call themselves, or None when that user cannot run them."""
     try:
-        answers = [
-            run_as(owner, [str(directory / program), "--version"]) for program in ("initdb", "postgres")
-        ]
+        answers = [run_as(owner, [str(directory / program), "--version"]) for program in ("initdb", "postgres")]
     except OSError:
         return None
     versions = [re.search(r"\d+(\.\d+)*", answer.stdout) for answer in answers if answer.returncode == 0]

@@ -17,9 +17,7 @@ def nobody() -> Owner | None:
     return Owner(uid=entry.pw_uid, gid=entry.pw_gid)
 
 
-def run_as(
-    owner: Owner | None, argv: Sequence[str], *, seconds: float = 30.0
-) -> subprocess.CompletedProcess[str]:
+def run_as(owner: Owner | None, argv: Sequence[str], *, seconds: float = 30.0) -> subprocess.CompletedProcess[str]:
     """Run a short program to its end, from / and without input; the caller judges the exit code."""
     return subprocess.run(
         list(argv),

@@ -108,9 +108,9 @@ class Supervisor:
 
     def start(self) -> None:
         """Start every child, each when the one before is ready; if one fails, stop all and say why."""
-        self._claim_state()
+        self._lock_file = _claimed(self._state)
         try:
-            self._stop_leftovers()
+            _stop_remembered(self._state, self._report)
             for child in self._children:
                 self._start_child(child)
         except BaseException:
@@ -240,9 +240,7 @@ class Supervisor:
             if not child.once and child.ready():
                 return
             if time.monotonic() > deadline:
-                message = (
-                    f"{child.name} was not ready after {child.ready_seconds:g} s.{self._tail(child.name)}"
-                )
+                message = f"{child.name} was not ready after {child.ready_seconds:g} s.{self._tail(child.name)}"
                 raise SupervisorError(message)
             time.sleep(POLL_SECONDS)
         message = f"stopped while {child.name} was starting"
@@ -302,22 +300,6 @@ class Supervisor:
 
     # What is running, written down for the next supervisor should this one be killed.
 
-    def _claim_state(self) -> None:
-        self._state.mkdir(parents=True, exist_ok=True)
-        lock_file = (self._state / "supervisor.lock").open("a+", encoding="utf-8")
-        try:
-            fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock_file.seek(0)
-            holder = lock_file.read().strip()
-            lock_file.close()
-            message = f"Payfleet is already running from {self._state} (process {holder})"
-            raise SupervisorError(message) from error
-        lock_file.truncate(0)
-        lock_file.write(str(os.getpid()))
-        lock_file.flush()
-        self._lock_file = lock_file
-
     def _remember(self) -> None:
         entries = [
             {
@@ -335,23 +317,53 @@ class Supervisor:
         draft.write_text(json.dumps(entries), encoding="utf-8")
         draft.replace(path)
 
-    def _stop_leftovers(self) -> None:
-        try:
-            entries = json.loads((self._state / "supervisor.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            return
-        for entry in reversed(entries):
-            pid, born = entry["pid"], entry["born"]
-            # Without a birth mark it cannot be told from a stranger with the same number.
-            if born is None or _birth(pid) != born:
-                continue
-            self._report(f"{entry['name']} (process {pid}) was left over from a killed run; stopping it")
-            with suppress(ProcessLookupError):
-                os.kill(pid, entry["signal"])
-            deadline = time.monotonic() + entry["seconds"]
-            while _birth(pid) == born and time.monotonic() < deadline:
-                time.sleep(POLL_SECONDS)
-            _kill_group(pid)
+
+def stop_leftovers(state: Path, report: Callable[[str], None]) -> None:
+    """Stop what a killed supervisor left running, before anything looks for free ports.
+
+    Raises:
+        SupervisorError: another supervisor runs from that directory now.
+
+    """
+    with _claimed(state):
+        _stop_remembered(state, report)
+
+
+def _claimed(state: Path) -> IO[str]:
+    """Lock the state directory for one supervisor at a time, for as long as the file stays open."""
+    state.mkdir(parents=True, exist_ok=True)
+    lock_file = (state / "supervisor.lock").open("a+", encoding="utf-8")
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock_file.seek(0)
+        holder = lock_file.read().strip()
+        lock_file.close()
+        message = f"Payfleet is already running from {state} (process {holder})"
+        raise SupervisorError(message) from error
+    lock_file.truncate(0)
+    lock_file.write(str(os.getpid()))
+    lock_file.flush()
+    return lock_file
+
+
+def _stop_remembered(state: Path, report: Callable[[str], None]) -> None:
+    try:
+        entries = json.loads((state / "supervisor.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    for entry in reversed(entries):
+        pid, born = entry["pid"], entry["born"]
+        # Without a birth mark it cannot be told from a stranger with the same number.
+        if born is None or _birth(pid) != born:
+            continue
+        report(f"{entry['name']} (process {pid}) was left over from a killed run; stopping it")
+        with suppress(ProcessLookupError):
+            os.kill(pid, entry["signal"])
+        deadline = time.monotonic() + entry["seconds"]
+        while _birth(pid) == born and time.monotonic() < deadline:
+            time.sleep(POLL_SECONDS)
+        _kill_group(pid)
 
 
 def _kill_group(pid: int) -> None:

@@ -164,9 +164,7 @@ def test_the_relay_takes_only_what_is_due_and_looks_back_a_bounded_time(database
 def test_the_relay_takes_no_more_than_its_limit_oldest_first(database: Database) -> None:
     ids = some_jobs(database, 5)
     for age, job in enumerate(reversed(ids)):
-        sql: LiteralString = (
-            "UPDATE jobs SET run_at = payfleet_now() - make_interval(secs => %s) WHERE id = %s"
-        )
+        sql: LiteralString = "UPDATE jobs SET run_at = payfleet_now() - make_interval(secs => %s) WHERE id = %s"
         rows(database, sql, age, job)
     assert take_due(database, limit=2) == ids[:2]
     assert take_due(database, limit=2) == ids[2:4]

@@ -14,9 +14,7 @@ from tests import services
 PARTITIONED = ("payments_", "payment_history_", "events_")
 
 
-def partitions_scanned(
-    connection: Connection, sql: str, parameter: LiteralString, values: list[Any]
-) -> set[str]:
+def partitions_scanned(connection: Connection, sql: str, parameter: LiteralString, values: list[Any]) -> set[str]:
     """Run a statement by its generic plan; returns the partitions that were really looked into."""
     prepared = sql.replace(f"%({parameter})s", "$1")
     assert "%(" not in prepared

@@ -77,9 +77,7 @@ def test_the_first_reference_has_no_number() -> None:
     assert reference_of(SOME_ID, 2) == reference_of(SOME_ID, 1) + ".2"
 
 
-@pytest.mark.parametrize(
-    "tail", [".", ".0", ".1", ".02", ".2.3", ".x", ".-2", ".12345", ".\u0662", " ", ".2 "]
-)
+@pytest.mark.parametrize("tail", [".", ".0", ".1", ".02", ".2.3", ".x", ".-2", ".12345", ".\u0662", " ", ".2 "])
 def test_a_reference_that_was_not_made_here_is_refused(tail: str) -> None:
     with pytest.raises(MalformedIdError):
         payment_of(reference_of(SOME_ID, 1) + tail)

@@ -16,9 +16,7 @@ def test_anything_else_is_refused(amount: object) -> None:
         Money(amount, Currency.NGN)  # pyright: ignore[reportArgumentType] - the point
 
 
-@pytest.mark.parametrize(
-    ("amount", "shown"), [(1, "NGN 0.01"), (100, "NGN 1.00"), (123_456_789, "NGN 1,234,567.89")]
-)
+@pytest.mark.parametrize(("amount", "shown"), [(1, "NGN 0.01"), (100, "NGN 1.00"), (123_456_789, "NGN 1,234,567.89")])
 def test_money_is_shown_in_major_units(amount: int, shown: str) -> None:
     assert str(Money(amount, Currency.NGN)) == shown
 

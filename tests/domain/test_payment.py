@@ -72,9 +72,7 @@ def payment(status: PaymentStatus = S.PENDING) -> Payment:
     )
 
 
-def charged(
-    asked: int = 50_000, received: int = 50_000, currency: str = "NGN", transaction_id: int = 1
-) -> Charged:
+def charged(asked: int = 50_000, received: int = 50_000, currency: str = "NGN", transaction_id: int = 1) -> Charged:
     return Charged(
         reference=REFERENCE,
         asked=asked,
@@ -96,9 +94,7 @@ REFUSED = Refused(ErrorCode.PAYSTACK_API_ERROR, "Invalid Email Address Passed")
 
 
 @pytest.mark.parametrize(("before", "after"), list(product(S, S)))
-def test_each_pair_of_statuses_is_a_listed_move_or_refused(
-    before: PaymentStatus, after: PaymentStatus
-) -> None:
+def test_each_pair_of_statuses_is_a_listed_move_or_refused(before: PaymentStatus, after: PaymentStatus) -> None:
     start = payment(before)
     if before is after or (before, after) in LISTED:
         assert machine._next(start, status=after).status is after
@@ -141,9 +137,7 @@ def test_late_success_is_believed_and_clears_the_failure(before: PaymentStatus) 
     ],
 )
 @pytest.mark.parametrize("before", list(S))
-def test_money_that_does_not_fit_is_flagged_and_never_counts_as_paid(
-    before: PaymentStatus, fact: Charged
-) -> None:
+def test_money_that_does_not_fit_is_flagged_and_never_counts_as_paid(before: PaymentStatus, fact: Charged) -> None:
     start = payment(before)
     change = apply(start, replace(fact, transaction_id=2))
     assert change is not None

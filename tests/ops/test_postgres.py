@@ -6,8 +6,6 @@ import socket
 import stat
 import subprocess
 import sys
-import tempfile
-from collections.abc import Generator
 from pathlib import Path
 
 import psycopg
@@ -20,15 +18,6 @@ from ops.embedded.privileges import can_enter, nobody
 from ops.embedded.supervisor import Supervisor
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture
-def state() -> Generator[Path]:
-    """A state directory every user can reach, as in a checkout under /home or /srv."""
-    # Not tmp_path: pytest closes its parents to other users.
-    with tempfile.TemporaryDirectory(prefix="payfleet-", ignore_cleanup_errors=True) as directory:
-        Path(directory).chmod(0o755)
-        yield Path(directory) / ".payfleet"
 
 
 def value(url: str, query: str) -> object:
@@ -50,9 +39,7 @@ def test_it_listens_on_loopback_alone_with_scram_and_checksums(state: Path) -> N
         assert value(url, "SHOW unix_socket_directories") == ""
         assert value(url, "SHOW data_checksums") == "on"
         assert value(url, "SHOW server_encoding") == "UTF8"
-        assert value(
-            url, "SELECT rolpassword LIKE 'SCRAM-SHA-256%' FROM pg_authid WHERE rolname = 'payfleet'"
-        )
+        assert value(url, "SELECT rolpassword LIKE 'SCRAM-SHA-256%' FROM pg_authid WHERE rolname = 'payfleet'")
         assert value(url, "SELECT count(*) = 0 FROM pg_hba_file_rules WHERE auth_method <> 'scram-sha-256'")
         with pytest.raises(psycopg.OperationalError, match="password"):
             psycopg.connect(f"postgresql://payfleet:wrong@127.0.0.1:{server.port}/payfleet")
@@ -65,6 +52,15 @@ def test_it_never_runs_as_root_and_its_password_is_for_its_owner(state: Path) ->
         uid = Path(f"/proc/{supervisor.pid('postgres')}").stat().st_uid
     assert uid != 0
     assert stat.S_IMODE((state / "postgres.password").stat().st_mode) == 0o600
+
+
+def test_a_state_directory_made_for_its_owner_alone_is_opened_just_enough(state: Path) -> None:
+    state.mkdir(mode=0o700)
+    server = EmbeddedPostgres(state)
+    server.prepare()
+    assert server.data.is_relative_to(state)
+    assert stat.S_IMODE(state.stat().st_mode) == (0o711 if nobody() else 0o700)
+    assert stat.S_IMODE((state / "postgres").stat().st_mode) == 0o700
 
 
 def test_data_password_and_port_are_kept(state: Path) -> None:
@@ -103,17 +99,17 @@ def test_a_server_killed_with_its_supervisor_comes_back_at_the_next_start(state:
         "    print(url, flush=True)\n    time.sleep(600)\n"
     )
     root = Path(__file__).resolve().parents[2]
-    with subprocess.Popen(
-        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=root
-    ) as process:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, cwd=root) as process:
         try:
             assert process.stdout is not None
-            create_kept(process.stdout.readline().strip())
+            url = process.stdout.readline().strip()
+            create_kept(url)
         finally:
             process.kill()
     told: list[str] = []
-    with EmbeddedPostgres(state, report=told.append).running() as url:
-        assert value(url, "SELECT n FROM kept") == 42
+    with EmbeddedPostgres(state, report=told.append).running() as again:
+        assert value(again, "SELECT n FROM kept") == 42
+        assert again == url, "its port was given up, although only a leftover held it"
     assert any("left over from a killed run" in line for line in told)
 
 
@@ -157,9 +153,7 @@ def test_without_any_binaries_it_says_what_would_help(state: Path, monkeypatch: 
 
 if list(Path(DEBIAN_DIRECTORY).glob("*/bin/initdb")):
 
-    def test_without_the_wheel_the_systems_postgres_serves(
-        state: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_without_the_wheel_the_systems_postgres_serves(state: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(postgres_binaries, "WHEEL_PACKAGE", "no_such_package")
         with EmbeddedPostgres(state).running() as url:
             assert value(url, "SELECT 1") == 1

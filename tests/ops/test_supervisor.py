@@ -38,8 +38,7 @@ def test_children_start_in_order_each_after_the_one_before_is_ready(tmp_path: Pa
     first_is_ready = tmp_path / "first-is-ready"
     first = python_child(
         "first",
-        "import time, pathlib; time.sleep(0.3); "
-        f"pathlib.Path({str(first_is_ready)!r}).touch(); time.sleep(600)",
+        f"import time, pathlib; time.sleep(0.3); pathlib.Path({str(first_is_ready)!r}).touch(); time.sleep(600)",
         ready=first_is_ready.exists,
     )
     second = python_child(
@@ -146,12 +145,8 @@ def test_one_that_ignores_the_signal_is_killed_with_its_own_children(tmp_path: P
 
 def test_log_lines_are_passed_on_with_their_name(tmp_path: Path) -> None:
     heard: list[tuple[str, str]] = []
-    child = python_child(
-        "talker", "import time; print('a'); print('b'); print('half', end=''); time.sleep(600)"
-    )
-    with Supervisor(
-        [child], state=tmp_path, echo=lambda name, line: heard.append((name, line))
-    ) as supervisor:
+    child = python_child("talker", "import time; print('a'); print('b'); print('half', end=''); time.sleep(600)")
+    with Supervisor([child], state=tmp_path, echo=lambda name, line: heard.append((name, line))) as supervisor:
         wait_until(lambda: bool(supervisor.run_once()) or len(heard) == 2)
     assert heard == [("talker", "a"), ("talker", "b")]
 

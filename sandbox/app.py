@@ -1,0 +1,75 @@
+"""The web application: every route, and what starts and ends with it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator
+
+from aiohttp import web
+
+from sandbox import checkout, control, control_page, transactions
+from sandbox.answers import Answer, endpoint_not_built
+from sandbox.gate import Call, Endpoint, guarded
+from sandbox.payments import resume
+from sandbox.snapshot import keep_writing, read, write
+from sandbox.world import WORLD, Options, World, new_world
+
+# Paystack takes no large bodies; this is far above any real request.
+_BODY_BYTES_MAX = 1_048_576
+_API: tuple[tuple[str, str, str, Endpoint], ...] = (
+    ("initialize", "POST", "/transaction/initialize", transactions.initialize),
+    ("verify", "GET", "/transaction/verify/{reference}", transactions.verify),
+    ("list", "GET", "/transaction", transactions.list_transactions),
+    ("totals", "GET", "/transaction/totals", transactions.totals),
+    ("timeline", "GET", "/transaction/timeline/{id_or_reference}", transactions.timeline),
+    ("fetch", "GET", "/transaction/{id}", transactions.fetch),
+)
+
+
+def make_app(options: Options) -> web.Application:
+    """Build the sandbox; its data file, if there is one, is read here.
+
+    Raises:
+        UnusableSnapshotError: if the data file is none of the sandbox's.
+
+    """
+    if options.data is not None and options.data.exists():
+        book, clock = read(options.data, seed=options.seed)
+        world = new_world(options, book=book, clock=clock)
+    else:
+        world = new_world(options)
+    app = web.Application(client_max_size=_BODY_BYTES_MAX)
+    app[WORLD] = world
+    for name, method, template, endpoint in _API:
+        app.router.add_route(method, template, guarded(name, template, endpoint))
+    app.router.add_routes(checkout.routes())
+    app.router.add_routes(control.routes())
+    app.router.add_routes(control_page.routes())
+    app.router.add_route("*", "/{path:.*}", guarded("*", "(unknown)", _unknown))
+    app.cleanup_ctx.append(_running)
+    return app
+
+
+def _unknown(_world: World, _call: Call) -> Answer:
+    raise endpoint_not_built()
+
+
+async def _running(app: web.Application) -> AsyncGenerator[None, None]:
+    world = app[WORLD]
+    data = world.options.data
+    if data is not None:
+        # A file that cannot be written should be known now, not at the end.
+        write(data, world)
+    await world.webhooks.open()
+    resume(world)
+    writer = None if data is None else asyncio.create_task(keep_writing(data, world))
+    yield
+    if writer is not None and data is not None:
+        writer.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await writer
+    await world.clock.stop()
+    await world.webhooks.close()
+    if data is not None:
+        write(data, world)

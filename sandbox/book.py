@@ -1,0 +1,194 @@
+"""The sandbox's book of truth: transactions, customers, authorizations, webhook deliveries, counters."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import string
+from collections import Counter
+from dataclasses import dataclass, field
+
+from sandbox.wire import JsonObject
+
+# Paystack's ids have long passed 2^31; starting above it shows up clients with too small integers.
+_FIRST_ID = 4_100_000_000
+_CODE_ALPHABET = string.ascii_lowercase + string.digits
+_SIGNATURE_ALPHABET = string.ascii_letters + string.digits
+
+
+@dataclass(slots=True)
+class Customer:
+    """A payer, one per e-mail address (compared in lower case)."""
+
+    id: int
+    email: str
+    code: str
+
+
+@dataclass(slots=True)
+class Planned:
+    """A payment that will happen by itself: autopay, or a transfer on its way. Times in epoch ms."""
+
+    at_ms: int
+    instrument: JsonObject
+    gateway_response: str
+    decline: str | None = None
+    declined_status: str = "failed"
+    amount: int | None = None
+    currency: str | None = None
+
+
+@dataclass(slots=True)
+class PageState:
+    """Where the customer is on the checkout page.
+
+    ``turn`` grows with every step taken, so that a form posted twice is recognised. ``instrument`` holds
+    what was chosen once it is known to be a test instrument; a number that is not one is never kept.
+    """
+
+    turn: int = 0
+    channel: str | None = None
+    step: str = "choose"
+    instrument: JsonObject = field(default_factory=dict)
+    remaining: list[str] = field(default_factory=list)
+    error: str | None = None
+    cancelled: bool = False
+
+
+@dataclass(slots=True)
+class Transaction:
+    """One transaction. Amounts are in subunits, times in epoch milliseconds."""
+
+    id: int
+    reference: str
+    access_code: str
+    amount: int
+    requested_amount: int
+    currency: str
+    customer_id: int
+    created_at: int
+    channels: list[str]
+    metadata: JsonObject | str | None
+    callback_url: str | None
+    label: str | None = None
+    status: str = "abandoned"
+    gateway_response: str = "The transaction was not completed"
+    message: str | None = None
+    paid_at: int | None = None
+    channel: str = "card"
+    fees: int | None = None
+    fees_breakdown: JsonObject | None = None
+    authorization: JsonObject = field(default_factory=dict)
+    ip_address: str | None = None
+    log: JsonObject | None = None
+    initialize_calls: int = 1
+    verify_calls: int = 0
+    planned: Planned | None = None
+    page: PageState = field(default_factory=PageState)
+
+
+@dataclass(slots=True)
+class Attempt:
+    """One try to deliver a webhook: when, and either the HTTP status or what went wrong."""
+
+    at_ms: int
+    status_code: int | None
+    error: str | None
+
+
+@dataclass(slots=True)
+class Delivery:
+    """One webhook and its tries. ``status`` is pending, delivered, failed or dropped."""
+
+    id: str
+    event: str
+    reference: str | None
+    url: str
+    body: str
+    status: str = "pending"
+    attempts: list[Attempt] = field(default_factory=list[Attempt])
+    next_at_ms: int | None = None
+    # How many tries of the schedule are used up; a resend starts the schedule again.
+    tries: int = 0
+    copy_of: str | None = None
+
+
+class Book:
+    """Everything the sandbox knows, in memory, with the indexes its look-ups need."""
+
+    def __init__(self, *, seed: int | None) -> None:
+        """Start empty; the same seed hands out the same ids and codes in the same order."""
+        self._random = random.Random(seed)
+        self.next_id = _FIRST_ID
+        self.transactions: dict[int, Transaction] = {}
+        self.by_reference: dict[str, Transaction] = {}
+        self.by_access_code: dict[str, Transaction] = {}
+        self.customers: dict[int, Customer] = {}
+        self.customers_by_email: dict[str, Customer] = {}
+        self.authorizations: dict[str, str] = {}
+        self.deliveries: dict[str, Delivery] = {}
+        self.counters: Counter[str] = Counter()
+        # Set by every change, cleared by whoever writes the snapshot.
+        self.dirty = False
+
+    def new_id(self) -> int:
+        """Return a numeric id never used before, growing with gaps as Paystack's do."""
+        self.next_id += self._random.randint(1, 40)
+        return self.next_id
+
+    def new_code(self, prefix: str, length: int) -> str:
+        """Return a random lower-case code such as ``AUTH_uh8bcl3zbn``."""
+        return prefix + "".join(self._random.choices(_CODE_ALPHABET, k=length))
+
+    def new_reference(self) -> str:
+        """Return a free reference of Paystack's own making: 10 lower-case alphanumerics."""
+        while (reference := self.new_code("", 10)) in self.by_reference:
+            pass
+        return reference
+
+    def customer_for(self, email: str) -> Customer:
+        """Find the customer with this address, or make one."""
+        key = email.lower()
+        customer = self.customers_by_email.get(key)
+        if customer is None:
+            customer = Customer(self.new_id(), key, self.new_code("CUS_", 15))
+            self.add_customer(customer)
+        return customer
+
+    def add_customer(self, customer: Customer) -> None:
+        """Enter a customer."""
+        self.customers[customer.id] = customer
+        self.customers_by_email[customer.email] = customer
+        self.dirty = True
+
+    def add_transaction(self, transaction: Transaction) -> None:
+        """Enter a transaction; its reference must be free."""
+        self.transactions[transaction.id] = transaction
+        self.by_reference[transaction.reference] = transaction
+        self.by_access_code[transaction.access_code] = transaction
+        self.dirty = True
+
+    def find(self, id_or_reference: str) -> Transaction | None:
+        """Find a transaction by its reference or its numeric id."""
+        found = self.by_reference.get(id_or_reference)
+        if found is None and id_or_reference.isascii() and id_or_reference.isdigit():
+            # Longer numbers are no ids, and int() refuses them above 4,300 digits.
+            found = self.transactions.get(int(id_or_reference[:20]))
+        return found
+
+    def new_authorization_code(self, email: str) -> str:
+        """Return a new authorization code and remember whose it is."""
+        code = self.new_code("AUTH_", 10)
+        self.authorizations[code] = email
+        self.dirty = True
+        return code
+
+
+def signature_of(instrument_number: str) -> str:
+    """Return the signature of a card: the same for every customer and every use of it."""
+    digest = int.from_bytes(hashlib.sha256(instrument_number.encode()).digest())
+    letters: list[str] = []
+    for _ in range(20):
+        digest, index = divmod(digest, len(_SIGNATURE_ALPHABET))
+        letters.append(_SIGNATURE_ALPHABET[index])
+    return "SIG_" + "".join(letters)

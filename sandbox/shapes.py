@@ -1,0 +1,151 @@
+"""How one transaction looks in each answer; the field sets are those of Paystack's published samples."""
+
+from __future__ import annotations
+
+from sandbox.book import Book, Customer, Transaction
+from sandbox.clock import iso
+from sandbox.wire import Json, JsonObject
+
+IN_PROGRESS = "Transaction in progress"
+
+
+def _customer(customer: Customer, *, phone_key: bool) -> JsonObject:
+    shape: JsonObject = {
+        "id": customer.id,
+        "first_name": None,
+        "last_name": None,
+        "email": customer.email,
+        "customer_code": customer.code,
+        "phone": None,
+        "metadata": None,
+        "risk_action": "default",
+    }
+    if phone_key:
+        shape["international_format_phone"] = None
+    return shape
+
+
+def _source(*, entry_point: bool) -> JsonObject:
+    shape: JsonObject = {"type": "api", "source": "merchant_api", "identifier": None}
+    if entry_point:
+        shape["entry_point"] = "transaction_initialize"
+    return shape
+
+
+def _paid_at(transaction: Transaction) -> Json:
+    return None if transaction.paid_at is None else iso(transaction.paid_at)
+
+
+def _metadata(transaction: Transaction) -> Json:
+    return "" if transaction.metadata is None else transaction.metadata
+
+
+def verified(book: Book, transaction: Transaction) -> JsonObject:
+    """Shape the answer of verify."""
+    created_at, paid_at = iso(transaction.created_at), _paid_at(transaction)
+    return {
+        "id": transaction.id,
+        "domain": "test",
+        "status": transaction.status,
+        "reference": transaction.reference,
+        "receipt_number": None,
+        "amount": transaction.amount,
+        "message": transaction.message,
+        "gateway_response": transaction.gateway_response,
+        "paid_at": paid_at,
+        "created_at": created_at,
+        "channel": transaction.channel,
+        "currency": transaction.currency,
+        "ip_address": transaction.ip_address,
+        "metadata": _metadata(transaction),
+        "log": transaction.log,
+        "fees": transaction.fees,
+        "fees_split": None,
+        "authorization": transaction.authorization,
+        "customer": _customer(book.customers[transaction.customer_id], phone_key=True),
+        "plan": None,
+        "split": {},
+        "order_id": None,
+        "paidAt": paid_at,
+        "createdAt": created_at,
+        "requested_amount": transaction.requested_amount,
+        "pos_transaction_data": None,
+        "source": None,
+        "fees_breakdown": None,
+        "connect": None,
+        "transaction_date": created_at,
+        "plan_object": {},
+        "subaccount": {},
+    }
+
+
+def verified_too_early(book: Book, transaction: Transaction) -> JsonObject:
+    """Shape the answer of a verify that has not heard of the payment yet."""
+    return {
+        **verified(book, transaction),
+        "status": "ongoing",
+        "gateway_response": IN_PROGRESS,
+        "message": None,
+        "paid_at": None,
+        "paidAt": None,
+        "fees": None,
+        "authorization": {},
+        "log": None,
+    }
+
+
+def fetched(book: Book, transaction: Transaction) -> JsonObject:
+    """Shape the answer of fetch: verify's, with a help-desk link and a source, without the plan object."""
+    shape = verified(book, transaction)
+    del shape["transaction_date"], shape["plan_object"]
+    return {**shape, "helpdesk_link": None, "plan": {}, "source": _source(entry_point=False)}
+
+
+def listed(book: Book, transaction: Transaction) -> JsonObject:
+    """Shape one row of the list, which lacks some of fetch's fields and nulls an absent metadata."""
+    shape = fetched(book, transaction)
+    del shape["receipt_number"], shape["helpdesk_link"], shape["fees_breakdown"]
+    return {
+        **shape,
+        "metadata": transaction.metadata,
+        "customer": _customer(book.customers[transaction.customer_id], phone_key=False),
+        "source": _source(entry_point=True),
+    }
+
+
+def charge_success(book: Book, transaction: Transaction) -> JsonObject:
+    """Shape the data of charge.success as deliveries of 2026 carry it."""
+    authorization = transaction.authorization
+    if transaction.channel == "card":
+        authorization = {**authorization, "receiver_bank_account_number": None, "receiver_bank": None}
+    return {
+        "id": transaction.id,
+        "domain": "test",
+        "status": transaction.status,
+        "reference": transaction.reference,
+        "amount": transaction.amount,
+        "message": transaction.message,
+        "gateway_response": transaction.gateway_response,
+        "response_code": "00",
+        "gateway_response_code": "approved",
+        "paid_at": _paid_at(transaction),
+        "created_at": iso(transaction.created_at),
+        "channel": transaction.channel,
+        "currency": transaction.currency,
+        "ip_address": transaction.ip_address,
+        "metadata": _metadata(transaction),
+        "fees_breakdown": transaction.fees_breakdown,
+        "log": None,
+        "fees": transaction.fees,
+        "fees_split": None,
+        "authorization": authorization,
+        "customer": _customer(book.customers[transaction.customer_id], phone_key=True),
+        "plan": {},
+        "subaccount": {},
+        "split": {},
+        "order_id": None,
+        "paidAt": _paid_at(transaction),
+        "requested_amount": transaction.requested_amount,
+        "pos_transaction_data": None,
+        "source": _source(entry_point=True),
+    }

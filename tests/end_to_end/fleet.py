@@ -1,0 +1,164 @@
+"""The whole service as real processes, on a database and a virtual host of its own, with the sandbox as Paystack."""
+
+import json
+import os
+import secrets
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, LiteralString
+from unittest.mock import patch
+
+import psycopg
+import requests
+from cryptography.fernet import Fernet
+
+from ops.embedded import supervisor
+from ops.embedded.ports import LOOPBACK, answers, free_port
+from ops.embedded.supervisor import Child, Supervisor
+from ops.tokens import sign_token
+from tests.settings import make_settings
+
+CARD = "4084084084084081"
+
+
+@dataclass(kw_only=True)
+class Fleet:
+    """A running fleet, and the ways a test speaks to it."""
+
+    env: dict[str, str]
+    supervisor: Supervisor
+    web_url: str
+    sandbox_url: str
+    session: requests.Session = field(default_factory=requests.Session)
+
+    def post_payment(self, *, wait: int = 0, key: str | None = None, **changes: object) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.token()}"}
+        if wait:
+            headers["Prefer"] = f"wait={wait}"
+        if key:
+            headers["Idempotency-Key"] = key
+        body = {
+            "userId": "user_1",
+            "orderId": "order_1",
+            "amount": 250_000,
+            "currency": "NGN",
+            "email": "ada@example.com",
+            **changes,
+        }
+        return self.session.post(f"{self.web_url}/payments", json=body, headers=headers, timeout=40)
+
+    def get_payment(self, payment_id: str) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.token()}"}
+        response = self.session.get(f"{self.web_url}/payments/{payment_id}", headers=headers, timeout=10)
+        response.raise_for_status()
+        return response.json()["data"]
+
+    def control(self, path: str, **body: object) -> Any:
+        response = self.session.post(f"{self.sandbox_url}/_sandbox/{path}", json=body, timeout=30)
+        response.raise_for_status()
+        return response.json()
+
+    def book(self) -> Any:
+        return self.session.get(f"{self.sandbox_url}/_sandbox/book", timeout=30).json()
+
+    def token(self, subject: str = "shop", role: str = "service") -> str:
+        return sign_token(make_settings(self.env), subject, [role], timedelta(minutes=10))
+
+    def query(self, sql: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self.env["DATABASE_URL"], autocommit=True) as connection:
+            return connection.execute(sql, parameters).fetchall()
+
+    def execute(self, sql: LiteralString) -> None:
+        with psycopg.connect(self.env["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute(sql)
+
+    def advance_clock(self, seconds: int) -> None:
+        """Let time pass in the database: leases and waits end."""
+        with psycopg.connect(self.env["DATABASE_URL"], autocommit=True) as connection:
+            connection.execute(
+                "UPDATE test_clock SET clock_offset = clock_offset + make_interval(secs => %s)", [seconds]
+            )
+
+    def kill(self, name: str) -> None:
+        """End a process as a crash would; the supervisor starts it again."""
+        before = self.supervisor.restarts(name)
+        pid = self.supervisor.pid(name)
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: self.supervisor.restarts(name) > before, f"{name} was started again")
+
+
+def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 30) -> None:
+    """Wait for something to become true; fails with what it was when it does not."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {seconds:g} s: {what}")
+        time.sleep(0.05)
+
+
+@contextmanager
+def running_fleet(state: Path, database_url: str, rabbitmq_url: str) -> Generator[Fleet]:
+    """Start every process, each with environment variables only, and stop them at the end."""
+    web, sandbox = free_port(), free_port()
+    env = {
+        "DATABASE_URL": database_url,
+        "RABBITMQ_URL": rabbitmq_url,
+        "PORT": str(web),
+        "PAYSTACK_SECRET_KEY": f"sk_test_{secrets.token_hex(8)}",
+        "PAYSTACK_BASE_URL": f"http://{LOOPBACK}:{sandbox}",
+        "JWT_SECRET": secrets.token_urlsafe(48),
+        "ENCRYPTION_KEY": Fernet.generate_key().decode(),
+        "LOG_LEVEL": "info",
+    }
+    fleet = Fleet(
+        env=env,
+        supervisor=Supervisor(_children(env, web, sandbox), state=state),
+        web_url=f"http://{LOOPBACK}:{web}",
+        sandbox_url=f"http://{LOOPBACK}:{sandbox}",
+    )
+    stop = threading.Event()
+
+    def watch() -> None:
+        while not stop.wait(0.1):
+            fleet.supervisor.run_once()
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    # Here processes are killed on purpose, many times: start them again at once.
+    with patch.object(supervisor, "BACKOFF_MAX_SECONDS", 0.5), fleet.supervisor:
+        watcher.start()
+        try:
+            yield fleet
+        finally:
+            stop.set()
+            watcher.join()
+            fleet.session.close()
+
+
+def _children(env: dict[str, str], web: int, sandbox: int) -> list[Child]:
+    def payfleet(name: str, *arguments: str, ready: Callable[[], bool] = lambda: True, once: bool = False) -> Child:
+        argv = [sys.executable, "-m", "ops", name.split("-", maxsplit=1)[0], *arguments]
+        return Child(name=name, argv=argv, env=env, ready=ready, once=once)
+
+    webhook_url = f"http://{LOOPBACK}:{web}/webhooks/paystack"
+    options = ("--port", str(sandbox), "--secret-key", env["PAYSTACK_SECRET_KEY"], "--webhook-url", webhook_url)
+    return [
+        payfleet("sandbox", *options, ready=lambda: answers(sandbox)),
+        payfleet("migrate", once=True),
+        payfleet("web", "--host", LOOPBACK, ready=lambda: answers(web)),
+        payfleet("relay"),
+        payfleet("worker-1"),
+        payfleet("worker-2"),
+        payfleet("scheduler"),
+    ]
+
+
+def dump(value: object) -> str:
+    """Show what a test found, for its failure message."""
+    return json.dumps(value, indent=1, default=str)[:4000]
