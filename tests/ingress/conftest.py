@@ -40,9 +40,7 @@ def client(session_app: Flask, database: Database) -> FlaskClient:
 
 def token(subject: Any = "user-1", roles: Any = ("customer",), key: str = JWT_SECRET, **claims: Any) -> str:
     values = {"sub": subject, "roles": list(roles), "exp": int(time.time()) + 600, **claims}
-    return jwt.encode(
-        {name: value for name, value in values.items() if value is not None}, key, algorithm="HS256"
-    )
+    return jwt.encode({name: value for name, value in values.items() if value is not None}, key, algorithm="HS256")
 
 
 def bearer(text: str | None = None, **more: str) -> dict[str, str]:

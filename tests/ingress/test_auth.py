@@ -91,9 +91,7 @@ def test_a_good_token_gets_past(client: FlaskClient) -> None:
 
 
 def test_a_clock_a_few_seconds_off_is_forgiven(client: FlaskClient) -> None:
-    refused(
-        get(client, f"Bearer {token(exp=int(time.time()) - 3)}"), ErrorCode.PAYMENT_NOT_FOUND, "paymentId"
-    )
+    refused(get(client, f"Bearer {token(exp=int(time.time()) - 3)}"), ErrorCode.PAYMENT_NOT_FOUND, "paymentId")
 
 
 @pytest.mark.parametrize(
@@ -120,19 +118,13 @@ def test_with_a_public_key_only_its_private_half_signs(
     make_app: MakeApp, database: Database, migrated_url: str, family: str
 ) -> None:
     def new_key() -> Any:
-        return (
-            rsa.generate_private_key(65537, 2048)
-            if family == "RS256"
-            else ec.generate_private_key(ec.SECP256R1())
-        )
+        return rsa.generate_private_key(65537, 2048) if family == "RS256" else ec.generate_private_key(ec.SECP256R1())
 
     private = new_key()
     public = private.public_key().public_bytes(
         serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
     )
-    settings = settings_for(
-        migrated_url, jwt_secret=None, jwt_public_key=public.decode().replace("\n", "\\n")
-    )
+    settings = settings_for(migrated_url, jwt_secret=None, jwt_public_key=public.decode().replace("\n", "\\n"))
     client = make_app(settings).test_client()
     assert get(client, f"Bearer {jwt.encode(CLAIMS, private, algorithm=family)}").status_code == 404
     refused(
@@ -154,9 +146,7 @@ def test_a_public_key_that_is_none_stops_the_start(migrated_url: str) -> None:
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_only_the_right_roles_pay_for_somebody_else(
-    client: FlaskClient, database: Database, role: Role
-) -> None:
+def test_only_the_right_roles_pay_for_somebody_else(client: FlaskClient, database: Database, role: Role) -> None:
     answer = client.post("/payments", json=ORDER, headers=bearer(token("user-2", [role])))
     if role in {Role.SERVICE, Role.ADMIN}:
         assert answer.status_code == 202
@@ -166,9 +156,7 @@ def test_only_the_right_roles_pay_for_somebody_else(
 
 
 @pytest.mark.parametrize("role", list(Role))
-def test_only_the_right_roles_see_somebody_elses_payment(
-    client: FlaskClient, database: Database, role: Role
-) -> None:
+def test_only_the_right_roles_see_somebody_elses_payment(client: FlaskClient, database: Database, role: Role) -> None:
     path = f"/payments/{show(Prefix.PAYMENT, accept(database).id)}"
     answer = client.get(path, headers=bearer(token("user-2", [role])))
     if role is Role.CUSTOMER:
@@ -182,9 +170,7 @@ def test_only_the_right_roles_see_somebody_elses_payment(
 @pytest.mark.parametrize("roles", [[], ["unknown"], ["CUSTOMER"], [7, None, {}], "admin2"])
 def test_without_a_known_role_nothing_is_allowed(client: FlaskClient, roles: Any) -> None:
     headers = bearer(token(roles=roles))
-    refused(
-        client.post("/payments", json=ORDER, headers=headers), ErrorCode.INSUFFICIENT_PERMISSIONS, "userId"
-    )
+    refused(client.post("/payments", json=ORDER, headers=headers), ErrorCode.INSUFFICIENT_PERMISSIONS, "userId")
 
 
 def test_a_customer_pays_and_sees_the_payment(client: FlaskClient, database: Database) -> None:

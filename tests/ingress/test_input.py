@@ -14,7 +14,9 @@ from domain.errors import STATUS_OF, ErrorCode
 from tests.ingress.conftest import ORDER, bearer
 from tests.stories import rows, signature_of
 
-NOTHING_STORED = "SELECT (SELECT count(*) FROM payments) + (SELECT count(*) FROM jobs) + (SELECT count(*) FROM webhook_events)"
+NOTHING_STORED = """
+SELECT (SELECT count(*) FROM payments) + (SELECT count(*) FROM jobs) + (SELECT count(*) FROM webhook_events)
+"""
 
 
 def post(client: FlaskClient, raw: bytes | str, **headers: str) -> TestResponse:
@@ -85,9 +87,7 @@ BAD, AMOUNT, CURRENCY = ErrorCode.INVALID_REQUEST, ErrorCode.INVALID_AMOUNT, Err
     ],
     ids=lambda raw: repr(raw)[:60],
 )
-def test_what_is_no_usable_json_object_is_refused(
-    client: FlaskClient, database: Database, raw: bytes | str
-) -> None:
+def test_what_is_no_usable_json_object_is_refused(client: FlaskClient, database: Database, raw: bytes | str) -> None:
     error = refused(post(client, raw), BAD)
     assert error["message"] == "The body is not usable JSON."
     assert error["details"]
@@ -145,9 +145,7 @@ def test_what_is_no_usable_json_object_is_refused(
         ("__proto__", "{}", BAD),
     ],
 )
-def test_a_bad_field_is_named(
-    client: FlaskClient, database: Database, name: str, raw: str, code: ErrorCode
-) -> None:
+def test_a_bad_field_is_named(client: FlaskClient, database: Database, name: str, raw: str, code: ErrorCode) -> None:
     answer = post(client, with_raw(name, raw))
     error = in_envelope(answer)["error"]
     assert error["code"] == code
@@ -187,19 +185,14 @@ def test_a_backslash_before_u0000_is_text(client: FlaskClient, database: Databas
     "content_type",
     [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "multipart/form-data"],
 )
-def test_a_body_that_is_not_declared_as_json_is_refused(
-    client: FlaskClient, content_type: str | None
-) -> None:
+def test_a_body_that_is_not_declared_as_json_is_refused(client: FlaskClient, content_type: str | None) -> None:
     answer = client.post("/payments", data=json.dumps(ORDER), content_type=content_type, headers=bearer())
     refused(answer, ErrorCode.UNSUPPORTED_MEDIA_TYPE, "Content-Type")
 
 
 def test_a_charset_beside_the_content_type_is_fine(client: FlaskClient) -> None:
     kind = "application/json; charset=utf-8"
-    assert (
-        client.post("/payments", data=json.dumps(ORDER), content_type=kind, headers=bearer()).status_code
-        == 202
-    )
+    assert client.post("/payments", data=json.dumps(ORDER), content_type=kind, headers=bearer()).status_code == 202
 
 
 def test_a_payment_request_has_at_most_64_kilobytes(client: FlaskClient) -> None:
@@ -289,9 +282,7 @@ def test_a_path_that_leads_nowhere_is_answered_404(client: FlaskClient, method: 
     ("method", "path"),
     [("GET", "/payments"), ("DELETE", "/payments"), ("GET", "/webhooks/paystack"), ("POST", "/health")],
 )
-def test_another_method_is_answered_405_with_those_allowed(
-    client: FlaskClient, method: str, path: str
-) -> None:
+def test_another_method_is_answered_405_with_those_allowed(client: FlaskClient, method: str, path: str) -> None:
     answer = client.open(path, method=method)
     refused(answer, ErrorCode.METHOD_NOT_ALLOWED)
     assert answer.headers["Allow"]
@@ -309,12 +300,9 @@ JSON = st.recursive(
 )
 ORDERS = st.fixed_dictionaries(
     {},
-    optional={name: st.just(value) | JSON for name, value in ORDER.items()}
-    | {"metadata": JSON, "channels": JSON},
+    optional={name: st.just(value) | JSON for name, value in ORDER.items()} | {"metadata": JSON, "channels": JSON},
 )
-ANYTHING = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+ANYTHING = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @ANYTHING

@@ -23,8 +23,8 @@ from tests.patience import eventually
 from tests.stories import accept, payment_now, rows, settings_for
 
 
-def post(client: FlaskClient, body: dict[str, Any] | None = None, **headers: str) -> Any:
-    return client.post("/payments", json=ORDER if body is None else body, headers=bearer(**headers))
+def post(client: FlaskClient, body: dict[str, Any] = ORDER, headers: dict[str, str] | None = None) -> Any:
+    return client.post("/payments", json=body, headers=bearer() | (headers or {}))
 
 
 def make_payable(database: Database, payment: Payment) -> None:
@@ -37,9 +37,7 @@ def make_payable(database: Database, payment: Payment) -> None:
         payments_table.write_changes(tx, [SourcedChange(change, Source.INITIALIZE, "req_worker")])
 
 
-def test_an_accepted_payment_is_answered_with_all_there_is_to_know(
-    client: FlaskClient, database: Database
-) -> None:
+def test_an_accepted_payment_is_answered_with_all_there_is_to_know(client: FlaskClient, database: Database) -> None:
     answer = post(client, {**ORDER, "metadata": {"cart": [1, 2.5, None]}, "paymentChannel": "ussd"})
     assert answer.status_code == 202
     data = in_envelope(answer)["data"]
@@ -84,10 +82,8 @@ def test_an_id_that_is_none_is_like_one_nobody_has(client: FlaskClient, text: st
     refused(client.get(f"/payments/{text}", headers=bearer()), ErrorCode.PAYMENT_NOT_FOUND, "paymentId")
 
 
-def test_the_same_key_and_body_get_the_same_payment_marked_as_replayed(
-    client: FlaskClient, database: Database
-) -> None:
-    first = post(client, **{"Idempotency-Key": "k"})
+def test_the_same_key_and_body_get_the_same_payment_marked_as_replayed(client: FlaskClient, database: Database) -> None:
+    first = post(client, headers={"Idempotency-Key": "k"})
     again = client.post(
         "/payments",
         data='{"email": "ada.lovelace@example.com", "currency": "NGN", "amount": 50000, "orderId": "order-1",'
@@ -103,9 +99,9 @@ def test_the_same_key_and_body_get_the_same_payment_marked_as_replayed(
 
 
 def test_the_same_key_with_another_body_is_refused(client: FlaskClient, database: Database) -> None:
-    first = post(client, **{"Idempotency-Key": "k"})
+    first = post(client, headers={"Idempotency-Key": "k"})
     error = refused(
-        post(client, {**ORDER, "amount": 50_001}, **{"Idempotency-Key": "k"}),
+        post(client, {**ORDER, "amount": 50_001}, headers={"Idempotency-Key": "k"}),
         ErrorCode.IDEMPOTENCY_KEY_REUSED,
         "Idempotency-Key",
     )
@@ -114,15 +110,13 @@ def test_the_same_key_with_another_body_is_refused(client: FlaskClient, database
 
 
 def test_a_request_that_was_refused_does_not_use_up_its_key(client: FlaskClient) -> None:
-    refused(
-        post(client, {**ORDER, "amount": 1}, **{"Idempotency-Key": "k"}), ErrorCode.INVALID_AMOUNT, "amount"
-    )
-    assert post(client, **{"Idempotency-Key": "k"}).status_code == 202
+    refused(post(client, {**ORDER, "amount": 1}, headers={"Idempotency-Key": "k"}), ErrorCode.INVALID_AMOUNT, "amount")
+    assert post(client, headers={"Idempotency-Key": "k"}).status_code == 202
 
 
 def test_twenty_requests_at_once_with_one_key_get_one_payment(session_app: Flask, database: Database) -> None:
     def send(_: int) -> Any:
-        return post(session_app.test_client(), **{"Idempotency-Key": "k"})
+        return post(session_app.test_client(), headers={"Idempotency-Key": "k"})
 
     with ThreadPoolExecutor(20) as threads:
         answers = list(threads.map(send, range(20)))
@@ -131,11 +125,9 @@ def test_twenty_requests_at_once_with_one_key_get_one_payment(session_app: Flask
     assert sum("Idempotency-Replayed" not in answer.headers for answer in answers) == 1
 
 
-def test_a_client_that_waits_gets_the_url_as_soon_as_it_is_there(
-    session_app: Flask, database: Database
-) -> None:
+def test_a_client_that_waits_gets_the_url_as_soon_as_it_is_there(session_app: Flask, database: Database) -> None:
     with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(post, session_app.test_client(), Prefer="respond-async, wait=20")
+        waiting = threads.submit(post, session_app.test_client(), headers={"Prefer": "respond-async, wait=20"})
         (payment_id,) = eventually(lambda: rows(database, "SELECT id FROM payments"))[0]
         make_payable(database, payment_now(database, payment_id))
         answer = waiting.result()
@@ -146,17 +138,17 @@ def test_a_client_that_waits_gets_the_url_as_soon_as_it_is_there(
 
 
 def test_a_client_that_waits_in_vain_gets_the_202(client: FlaskClient, database: Database) -> None:
-    answer = post(client, Prefer="wait=1")
+    answer = post(client, headers={"Prefer": "wait=1"})
     assert answer.status_code == 202
     assert in_envelope(answer)["data"]["authorizationUrl"] is None
     assert rows(database, "SELECT count(*) FROM payments") == [(1,)]
 
 
 def test_a_replay_of_a_payable_payment_does_not_wait(client: FlaskClient, database: Database) -> None:
-    first = post(client, **{"Idempotency-Key": "k"})
+    first = post(client, headers={"Idempotency-Key": "k"})
     payment = payment_now(database, parse(Prefix.PAYMENT, in_envelope(first)["data"]["paymentId"]))
     make_payable(database, payment)
-    again = post(client, **{"Idempotency-Key": "k", "Prefer": "wait=30"})
+    again = post(client, headers={"Idempotency-Key": "k", "Prefer": "wait=30"})
     assert again.status_code == 201
     assert in_envelope(again)["data"]["accessCode"] == "ac_1"
 
@@ -177,9 +169,7 @@ def test_waiters_are_bounded_and_one_look_serves_them_all(database: Database) ->
     assert late is not None
 
 
-def test_after_a_failed_look_the_next_waiter_is_served(
-    database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_after_a_failed_look_the_next_waiter_is_served(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     room = WaitingRoom(database, places=2)
     payment = accept(database)
     make_payable(database, payment)
@@ -208,7 +198,7 @@ def cut_off(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
 
 def test_without_postgres_nothing_is_promised(cut_off: FlaskClient) -> None:
     for answer in (
-        post(cut_off, **{"Idempotency-Key": "k"}),
+        post(cut_off, headers={"Idempotency-Key": "k"}),
         cut_off.get(f"/payments/pay_{'0' * 26}", headers=bearer()),
         hook(cut_off, b"{}"),
         cut_off.get("/ready"),

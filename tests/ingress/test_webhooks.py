@@ -36,9 +36,7 @@ BODY = b'{"event": "charge.success", "data": {}}'
         "caf\xe9",
     ],
 )
-def test_what_paystack_did_not_sign_is_not_stored(
-    client: FlaskClient, database: Database, signature: str
-) -> None:
+def test_what_paystack_did_not_sign_is_not_stored(client: FlaskClient, database: Database, signature: str) -> None:
     answer = hook(client, BODY, signature)
     refused(answer, ErrorCode.PAYSTACK_WEBHOOK_INVALID, "x-paystack-signature")
     assert rows(database, "SELECT count(*) FROM webhook_events") == [(0,)]
@@ -50,9 +48,7 @@ def test_a_missing_signature_is_refused(client: FlaskClient) -> None:
     refused(answer, ErrorCode.PAYSTACK_WEBHOOK_INVALID, "x-paystack-signature")
 
 
-@pytest.mark.parametrize(
-    "content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded"]
-)
+@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded"])
 def test_the_signature_is_of_the_raw_body_whatever_its_content_type(
     client: FlaskClient, database: Database, content_type: str
 ) -> None:

@@ -304,9 +304,7 @@ def test_a_settlement_that_raises_harms_only_itself(context: JobContext, paystac
     broken, *good = [accept(context.database) for _ in range(4)]
     odd = {"authorization_url": "https://x.example", "access_code": "odd", "reference": broken.reference}
     paystack.always(broken.reference, says(200, {"status": True, "data": odd}))
-    rows(
-        context.database, "ALTER TABLE payments ADD CONSTRAINT no_odd CHECK (access_code <> 'odd') NOT VALID"
-    )
+    rows(context.database, "ALTER TABLE payments ADD CONSTRAINT no_odd CHECK (access_code <> 'odd') NOT VALID")
     try:
         run(context)
     finally:

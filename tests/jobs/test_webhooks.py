@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from psycopg.sql import SQL, Identifier
 
 from db.connection import Database
 from domain.ids import reference_of
@@ -117,9 +118,7 @@ def test_the_same_event_in_another_body_changes_nothing(context: JobContext, tog
     assert payment_now(context.database, payment.id).version == 2
 
 
-def test_a_success_before_the_initialize_answer_stays(
-    context: JobContext, paystack: ScriptedPaystack
-) -> None:
+def test_a_success_before_the_initialize_answer_stays(context: JobContext, paystack: ScriptedPaystack) -> None:
     payment = accept(context.database)
     receive(context, success(payment))
     initialize_payments(context, job_ids(context.database))
@@ -229,9 +228,7 @@ def test_an_event_about_somebody_elses_transaction_is_ignored(context: JobContex
 @pytest.mark.parametrize(
     ("key", "value"), [("amount", None), ("amount", -1), ("id", "x"), ("reference", 7), ("status", None)]
 )
-def test_a_malformed_charge_is_ignored_with_the_field_at_fault(
-    context: JobContext, key: str, value: object
-) -> None:
+def test_a_malformed_charge_is_ignored_with_the_field_at_fault(context: JobContext, key: str, value: object) -> None:
     payment = accept(context.database)
     receive(context, success(payment, **{key: value}))
     assert status_of(context, payment) is PaymentStatus.PENDING
@@ -249,9 +246,7 @@ def test_what_is_no_event_is_ignored(context: JobContext, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [{}, [], None, "x"])
-@pytest.mark.parametrize(
-    "event", ["transfer.success", "customeridentification.failed", "charge.dispute.create"]
-)
+@pytest.mark.parametrize("event", ["transfer.success", "customeridentification.failed", "charge.dispute.create"])
 def test_an_event_payfleet_does_not_act_on_is_ignored_with_its_name(
     context: JobContext, event: str, data: object
 ) -> None:
@@ -285,9 +280,7 @@ def test_one_bad_event_harms_only_itself(context: JobContext) -> None:
     deliver(context)
     assert status_of(context, first) is PaymentStatus.PENDING
     assert status_of(context, last) is PaymentStatus.SUCCESS
-    jobs = rows(
-        context.database, "SELECT state::text, failures, last_error FROM jobs WHERE kind = 'apply_webhook'"
-    )
+    jobs = rows(context.database, "SELECT state::text, failures, last_error FROM jobs WHERE kind = 'apply_webhook'")
     assert jobs == [("ready", 1, "settlement raised InvalidToken")]
 
 
@@ -327,9 +320,7 @@ def test_a_finished_event_delivered_again_does_nothing(context: JobContext) -> N
     assert payment_now(context.database, payment.id).version == 2
 
 
-def test_nothing_that_names_the_customer_is_kept_in_the_clear(
-    context: JobContext, paystack: ScriptedPaystack
-) -> None:
+def test_nothing_that_names_the_customer_is_kept_in_the_clear(context: JobContext, paystack: ScriptedPaystack) -> None:
     paid, declined = accept(context.database), accept(context.database)
     initialize_payments(context, job_ids(context.database))
     receive(context, success(paid), failure(declined))
@@ -344,7 +335,7 @@ def test_nothing_that_names_the_customer_is_kept_in_the_clear(
     assert len(tables) >= 10
     seen = 0
     for (table,) in tables:
-        for row in rows(context.database, f'SELECT to_jsonb(t), t::text FROM "{table}" t'):
+        for row in rows(context.database, SQL("SELECT to_jsonb(t), t::text FROM {} t").format(Identifier(table))):
             # As text, and bytea as the bytes that it holds.
             text = json.dumps(row[0]) + row[1]
             for hidden in (EMAIL, AUTHORIZATION_CODE, "ada.lovelace"):

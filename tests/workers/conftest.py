@@ -27,9 +27,7 @@ def channel(rabbitmq_url: str) -> Generator[BlockingChannel]:
 
 
 @pytest.fixture
-def make_relay(
-    database: Database, rabbitmq_url: str, channel: BlockingChannel
-) -> Generator[Callable[[], Relay]]:
+def make_relay(database: Database, rabbitmq_url: str, channel: BlockingChannel) -> Generator[Callable[[], Relay]]:
     """Relays with a connection of their own each, closed afterwards."""
     publishers: list[ConfirmingPublisher] = []
 

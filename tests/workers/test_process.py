@@ -52,9 +52,7 @@ def context(database: Database, migrated_url: str, paystack: ScriptedPaystack) -
 
 
 @pytest.fixture
-def start(
-    context: JobContext, rabbitmq_url: str, channel: BlockingChannel
-) -> Generator[Callable[[], QueueWorkers]]:
+def start(context: JobContext, rabbitmq_url: str, channel: BlockingChannel) -> Generator[Callable[[], QueueWorkers]]:
     """Start the workers of a process; they are stopped at the end."""
     started: list[QueueWorkers] = []
 
@@ -247,9 +245,7 @@ def test_a_process_whose_thread_died_ends(
         run_worker(LedgerBroker(rabbitmq_url), context, [Queue.WEBHOOKS], threading.Event())
 
 
-def test_a_process_told_to_stop_stops(
-    context: JobContext, rabbitmq_url: str, channel: BlockingChannel
-) -> None:
+def test_a_process_told_to_stop_stops(context: JobContext, rabbitmq_url: str, channel: BlockingChannel) -> None:
     stop = threading.Event()
     stop.set()
     run_worker(LedgerBroker(rabbitmq_url), context, [Queue.WEBHOOKS], stop)

@@ -9,7 +9,6 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from dramatiq import Message
 from pika.adapters.blocking_connection import BlockingChannel
 
 from db import events
@@ -21,7 +20,6 @@ from domain.ids import Prefix, parse
 from domain.jobs import JobKind, Queue
 from domain.payment import Payment
 from domain.retry import Park
-from tests.patience import eventually
 from tests.stories import (
     EXCHANGE,
     accept,
@@ -33,27 +31,10 @@ from tests.stories import (
     store_webhook,
 )
 from tests.workers.flagging import flag
+from tests.workers.letters import one_message, received
 from workers.publishing import ConfirmingPublisher
 from workers.relay import IDS_PER_MESSAGE_MAX, Relay
 from workers.scheduler import sweep_once
-
-
-def received(channel: BlockingChannel, queue: str, count: int) -> list[tuple[Any, bytes]]:
-    """Take this many messages from a queue, and see that there are no more."""
-    found: list[tuple[Any, bytes]] = []
-
-    def look() -> bool:
-        while (got := channel.basic_get(queue, auto_ack=True))[0] is not None:
-            found.append((got[1], got[2]))
-        return len(found) >= count
-
-    eventually(look)
-    assert len(found) == count
-    return found
-
-
-def ids_in(message: tuple[Any, bytes]) -> list[UUID]:
-    return [UUID(hex=text) for text in Message.decode(message[1]).args[0]]
 
 
 def states(database: Database) -> set[str]:
@@ -74,16 +55,16 @@ def test_due_jobs_of_a_kind_are_packed_into_messages(
     counts = relay.run_once()
     assert (counts.jobs, counts.events, counts.dead) == (71, 0, 0)
     messages = received(channel, Queue.PAYMENTS, 3)
-    assert sorted(len(ids_in(message)) for message in messages) == [
+    assert sorted(len(letter.ids) for letter in messages) == [
         6,
         IDS_PER_MESSAGE_MAX,
         IDS_PER_MESSAGE_MAX,
     ]
-    assert sorted(id_ for message in messages for id_ in ids_in(message)) == job_ids(database)
-    assert {Message.decode(body).actor_name for _, body in messages} == {"initialize_payment"}
-    assert {properties.delivery_mode for properties, _ in messages} == {2}
+    assert sorted(id_ for letter in messages for id_ in letter.ids) == job_ids(database)
+    assert {json.loads(letter.body)["actor_name"] for letter in messages} == {"initialize_payment"}
+    assert {letter.properties.delivery_mode for letter in messages} == {2}
     (webhook,) = received(channel, Queue.WEBHOOKS, 1)
-    assert ids_in(webhook) == job_ids(database, "apply_webhook")
+    assert webhook.ids == job_ids(database, "apply_webhook")
     assert states(database) == {"sent"}
     assert relay.run_once().idle
 
@@ -92,16 +73,14 @@ def test_a_lone_job_travels_alone(database: Database, relay: Relay, channel: Blo
     accept(database)
     relay.run_once()
     (message,) = received(channel, Queue.PAYMENTS, 1)
-    assert ids_in(message) == job_ids(database)
+    assert message.ids == job_ids(database)
 
 
-def test_a_message_carries_nothing_but_ids(
-    database: Database, relay: Relay, channel: BlockingChannel
-) -> None:
+def test_a_message_carries_nothing_but_ids(database: Database, relay: Relay, channel: BlockingChannel) -> None:
     accept(database, metadata={"secret": "hunter2"})
     relay.run_once()
-    ((_, body),) = received(channel, Queue.PAYMENTS, 1)
-    message = json.loads(body)
+    (letter,) = received(channel, Queue.PAYMENTS, 1)
+    message = json.loads(letter.body)
     assert message["args"] == [[job_ids(database)[0].hex]]
     assert (message["kwargs"], message["options"]) == ({}, {})
 
@@ -140,9 +119,7 @@ def test_jobs_for_a_queue_that_was_deleted_go_back_and_out_again(
     assert states(database) == {"sent"}
 
 
-def test_events_reach_a_bound_queue_as_cloud_events(
-    database: Database, relay: Relay, channel: BlockingChannel
-) -> None:
+def test_events_reach_a_bound_queue_as_cloud_events(database: Database, relay: Relay, channel: BlockingChannel) -> None:
     payment = accept(database)
     flag(database, payment)
     channel.queue_declare("downstream", exclusive=True)
@@ -150,11 +127,11 @@ def test_events_reach_a_bound_queue_as_cloud_events(
     channel.queue_declare("other", exclusive=True)
     channel.queue_bind("other", EXCHANGE, "refund.#")
     relay.run_once()
-    ((properties, body),) = received(channel, "downstream", 1)
-    event = json.loads(body)
+    (letter,) = received(channel, "downstream", 1)
+    event = json.loads(letter.body)
     (row,) = rows(database, "SELECT id, created_at, published_at IS NOT NULL FROM events")
-    assert properties.content_type == "application/cloudevents+json"
-    assert properties.message_id == event["id"]
+    assert letter.properties.content_type == "application/cloudevents+json"
+    assert letter.properties.message_id == event["id"]
     assert parse(Prefix.EVENT, event["id"]) == row[0]
     assert event["specversion"] == "1.0"
     assert event["type"] == "payment.flagged"
@@ -199,8 +176,8 @@ def test_a_relay_that_dies_before_it_marks_an_event_tells_it_again_under_the_sam
     pass_time(database, 31)
     assert other.run_once().events == 1
     (second,) = received(channel, "downstream", 1)
-    assert first[0].message_id == second[0].message_id
-    assert first[1] == second[1]
+    assert first.properties.message_id == second.properties.message_id
+    assert first.body == second.body
 
 
 def test_events_for_an_exchange_that_was_deleted_are_kept(
@@ -276,8 +253,7 @@ def test_two_relays_at_once_move_each_job_once(
         assert sum(threads.map(drain, [make_relay(), make_relay()])) == 60
     found: list[UUID] = []
     while len(found) < 60:
-        message = eventually(lambda: (got := channel.basic_get(Queue.PAYMENTS, auto_ack=True))[0] and got)
-        found += ids_in((message[1], message[2]))
+        found += one_message(channel, Queue.PAYMENTS).ids
     assert sorted(found) == job_ids(database)
     received(channel, Queue.PAYMENTS, 0)
 
@@ -287,13 +263,11 @@ def test_a_dead_job_is_announced_in_the_dead_letter_queue(
 ) -> None:
     accept(database)
     with database.transaction() as tx:
-        (job,) = ledger.claim_jobs(
-            tx, kind=JobKind.INITIALIZE_PAYMENT, ids=job_ids(database), lease_seconds=60
-        )
+        (job,) = ledger.claim_jobs(tx, kind=JobKind.INITIALIZE_PAYMENT, ids=job_ids(database), lease_seconds=60)
         ledger.apply_decision(tx, job, Park(), error="broken")
     assert make_relay().run_once().dead == 1
     (message,) = received(channel, "payments.XQ", 1)
-    assert ids_in(message) == [job.id]
+    assert message.ids == [job.id]
     assert make_relay().run_once().dead == 0
     received(channel, Queue.PAYMENTS, 0)
 
@@ -303,16 +277,14 @@ def test_a_dead_job_whose_announcement_was_lost_is_announced_again(
 ) -> None:
     accept(database)
     with database.transaction() as tx:
-        (job,) = ledger.claim_jobs(
-            tx, kind=JobKind.INITIALIZE_PAYMENT, ids=job_ids(database), lease_seconds=60
-        )
+        (job,) = ledger.claim_jobs(tx, kind=JobKind.INITIALIZE_PAYMENT, ids=job_ids(database), lease_seconds=60)
         ledger.apply_decision(tx, job, Park(), error="broken")
     unlucky = make_relay()
     unlucky._publisher.connect()
     channel.queue_delete("payments.XQ")
     unlucky.run_once()
     assert make_relay().run_once().dead == 1
-    assert ids_in(received(channel, "payments.XQ", 1)[0]) == [job.id]
+    assert one_message(channel, "payments.XQ").ids == [job.id]
 
 
 def test_a_payment_is_shown_in_the_event_as_it_stood(database: Database) -> None:

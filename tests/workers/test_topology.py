@@ -6,8 +6,8 @@ import pytest
 from pika.adapters.blocking_connection import BlockingChannel
 
 from domain.jobs import Queue
-from tests.patience import eventually
 from tests.stories import EXCHANGE
+from tests.workers.letters import one_message
 from workers.topology import connection_parameters, dead_letter_queue, declare_topology
 
 
@@ -26,7 +26,7 @@ def test_a_queue_is_a_quorum_queue_and_so_is_its_dead_letter_queue(
         classic = {"x-queue-type": "classic", **arguments}
         with (
             pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection,
-            pytest.raises(pika.exceptions.ChannelClosedByBroker, match="'x-queue-type'.*'quorum'"),
+            pytest.raises(pika.exceptions.ChannelClosedByBroker, match=r"'x-queue-type'.*'quorum'"),
         ):
             connection.channel().queue_declare(name, durable=True, arguments=classic)
 
@@ -35,19 +35,15 @@ def test_a_queue_is_a_quorum_queue_and_so_is_its_dead_letter_queue(
 def test_dead_letters_do_not_expire(channel: BlockingChannel, rabbitmq_url: str, queue: Queue) -> None:
     with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection:
         arguments = {"x-queue-type": "quorum", "x-message-ttl": 604_800_000}
-        with pytest.raises(
-            pika.exceptions.ChannelClosedByBroker, match="x-message-ttl.*current is none|none"
-        ):
+        with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="x-message-ttl.*current is none|none"):
             connection.channel().queue_declare(dead_letter_queue(queue), durable=True, arguments=arguments)
 
 
 @pytest.mark.parametrize("queue", list(Queue))
 def test_a_rejected_message_ends_in_the_dead_letter_queue(channel: BlockingChannel, queue: Queue) -> None:
     channel.basic_publish("", queue, b"bad")
-    method, _, _ = eventually(lambda: (got := channel.basic_get(queue))[0] and got)
-    channel.basic_reject(method.delivery_tag, requeue=False)
-    dead = eventually(lambda: (got := channel.basic_get(dead_letter_queue(queue), auto_ack=True))[0] and got)
-    assert dead[2] == b"bad"
+    channel.basic_reject(one_message(channel, queue).delivery_tag, requeue=False)
+    assert one_message(channel, dead_letter_queue(queue)).body == b"bad"
 
 
 def test_the_exchange_is_a_durable_topic_exchange(channel: BlockingChannel) -> None:
