@@ -17,7 +17,7 @@ from db.connection import Database
 from domain.errors import ErrorCode, UnavailableError
 from domain.ids import reference_of
 from domain.payment import Payment, PaymentStatus
-from jobs import initialize
+from jobs import calls, initialize
 from jobs.calls import GatewayThreads
 from jobs.context import JobContext
 from jobs.initialize import LEASE_SECONDS, initialize_payments
@@ -300,7 +300,10 @@ def test_a_call_that_raises_harms_only_itself(
     assert is_payable(context.database, broken)
 
 
-def test_a_settlement_that_raises_harms_only_itself(context: JobContext, paystack: ScriptedPaystack) -> None:
+def test_a_settlement_that_raises_harms_only_itself(
+    context: JobContext, paystack: ScriptedPaystack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "GATHER_SECONDS", 30)  # all four are settled together
     broken, *good = [accept(context.database) for _ in range(4)]
     odd = {"authorization_url": "https://x.example", "access_code": "odd", "reference": broken.reference}
     paystack.always(broken.reference, says(200, {"status": True, "data": odd}))
