@@ -9,6 +9,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, cast
 
+import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from domain.payment import Charged, Instrument
@@ -44,6 +45,17 @@ _KEPT_OF_AUTHORIZATION = (
 )
 _SMALL_NUMBER = re.compile(r"[0-9]{1,4}")
 _NO_YEAR = 9999  # what Paystack writes where there is no card
+_ESCAPED_NUL = re.compile(rb"((?<!\\)(?:\\\\)*)\\u0000")
+
+
+def read_json(body: bytes) -> Any:
+    """Read JSON without its NUL characters, which mean nothing and which Postgres cannot hold.
+
+    Raises:
+        orjson.JSONDecodeError: it is no JSON.
+
+    """
+    return orjson.loads(_ESCAPED_NUL.sub(rb"\1", body))
 
 
 def _small_number(value: object) -> int | None:
