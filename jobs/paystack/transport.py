@@ -78,7 +78,7 @@ class Transport:
         finally:
             response.raw.release_conn()
         try:
-            body = read_json(received)
+            body = read_json(bytes(received))
         except orjson.JSONDecodeError:
             body = None
         return Response(response.status_code, response.headers, body)
