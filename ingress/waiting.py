@@ -93,7 +93,8 @@ class WaitingRoom:
             except UnavailableError as error:
                 _log.warning("waiting.unavailable", error=str(error))
                 continue
-            except Exception:  # noqa: BLE001 - a defect: those who wait get their 202, and the next one a new look
+            except Exception:  # noqa: BLE001 - this thread serves all who wait
+                # A defect: those who wait now get their 202, and the next one gets a new look.
                 _log.exception("waiting.failed")
                 with self._lock:
                     self._looking = False
