@@ -52,6 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     atexit.register(database.__exit__)
     seal = Seal(settings.encryption_key)
     app = Flask("payfleet", static_folder=None)
+    app.url_map.merge_slashes = False  # a redirect would be the one answer outside the envelope
     app.config["MAX_CONTENT_LENGTH"] = _BODY_BYTES_MAX
     app.before_request(_identify_request)
     app.after_request(_finish_response)

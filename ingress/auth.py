@@ -108,7 +108,7 @@ class Authenticator:
         except jwt.PyJWTError as error:
             raise _invalid(type(error).__name__) from None
         subject = claims["sub"]
-        if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_LENGTH_MAX or "\x00" in subject:
+        if not isinstance(subject, str) or not 0 < len(subject) <= _SUBJECT_LENGTH_MAX or not subject.isprintable():
             raise _invalid("sub is not a name")
         return Caller(subject, _roles(claims.get("roles"))), float(claims["exp"])
 

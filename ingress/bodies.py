@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar, cast
@@ -43,7 +44,10 @@ def read_body() -> Body:
         )
     try:
         values: object = json.loads(
-            request.get_data(cache=False), object_pairs_hook=_unique, parse_constant=_no_constant
+            request.get_data(cache=False),
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_float=_finite,
         )
         canonical = orjson.dumps(values, option=orjson.OPT_SORT_KEYS)
     except RecursionError:
@@ -85,6 +89,14 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 def _no_constant(name: str) -> NoReturn:
     message = f"{name} is not JSON"
     raise ValueError(message)
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        message = f"{text[:20]} is too large a number"
+        raise ValueError(message)
+    return number
 
 
 def _malformed(reason: str) -> RefusedError:

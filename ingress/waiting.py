@@ -93,6 +93,12 @@ class WaitingRoom:
             except UnavailableError as error:
                 _log.warning("waiting.unavailable", error=str(error))
                 continue
+            except Exception:  # noqa: BLE001 - this thread serves all who wait
+                # A defect: those who wait now get their 202, and the next one gets a new look.
+                _log.exception("waiting.failed")
+                with self._lock:
+                    self._looking = False
+                return
             for ticket, payment_id in waiting.items():
                 payment = found.get(payment_id)
                 if payment is not None and is_worth_telling(payment):

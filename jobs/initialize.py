@@ -24,7 +24,7 @@ from domain.payment import Fact, Initialized, Payment, Source, apply
 from domain.payment import Refused as InitializationRefused
 from domain.retry import Failure, FailureKind, Park, Postpone
 from jobs.paystack.answers import Done, NotSent, Refused, Throttled, Unknown
-from jobs.paystack.client import InitializeRequest, is_duplicate_reference
+from jobs.paystack.client import InitializeRequest, VerifiedTransaction, is_duplicate_reference
 from jobs.paystack.wire import charged_fact
 from jobs.settling import settle_together, write_failure
 
@@ -153,18 +153,9 @@ def _send(paystack: Paystack, work: Work, resolved: AttemptOutcome | None = None
 def _ask_first(paystack: Paystack, work: Work, *, landed: bool = False) -> Settlement:
     """Ask what became of the reference before anything is sent again; `landed` when Paystack says that it has it."""
     answer = paystack.verify(work.request.reference)
-    attempt = AttemptOutcome.REFUSED if landed else AttemptOutcome.NOT_SENT
     match answer:
-        case Done(None) if landed:
-            return _not_sent(work, NotSent("Paystack calls the reference a duplicate, yet does not find it"), None)
-        case Done(None):
-            return _send(paystack, work, resolved=AttemptOutcome.NOT_SENT)
-        case Done(verified):
-            resolved = AttemptOutcome.DONE
-            if verified.transaction.status == "success":
-                fact = charged_fact(verified.transaction, verified.raw)
-                return Settlement(work=work, attempt=attempt, fact=fact, source=Source.VERIFY, resolved=resolved)
-            return Settlement(work=work, attempt=attempt, next_reference=True, resolved=resolved)
+        case Done(found):
+            return _after_asking(paystack, work, found, landed=landed)
         case Refused(_, message, _):
             return _not_sent(work, NotSent(f"verify was refused: {message}"), None)
         case Unknown(reason):
@@ -173,6 +164,20 @@ def _ask_first(paystack: Paystack, work: Work, *, landed: bool = False) -> Settl
             return _not_sent(work, answer, None)
         case _:
             assert_never(answer)
+
+
+def _after_asking(paystack: Paystack, work: Work, found: VerifiedTransaction | None, *, landed: bool) -> Settlement:
+    """Go on with what verify found under the reference."""
+    if found is None:
+        if landed:
+            return _not_sent(work, NotSent("Paystack calls the reference a duplicate, yet does not find it"), None)
+        return _send(paystack, work, resolved=AttemptOutcome.NOT_SENT)
+    attempt = AttemptOutcome.REFUSED if landed else AttemptOutcome.NOT_SENT
+    resolved = AttemptOutcome.DONE
+    if found.transaction.status == "success":
+        fact = charged_fact(found.transaction, found.raw)
+        return Settlement(work=work, attempt=attempt, fact=fact, source=Source.VERIFY, resolved=resolved)
+    return Settlement(work=work, attempt=attempt, next_reference=True, resolved=resolved)
 
 
 def _unknown(work: Work, reason: str, resolved: AttemptOutcome | None) -> Settlement:

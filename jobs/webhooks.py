@@ -21,7 +21,7 @@ from db.webhooks import HandledWebhook, Verdict
 from domain.ids import MalformedIdError, payment_of
 from domain.jobs import ClaimedJob, JobKind
 from domain.payment import Change, ChargeFailed, Fact, Payment, Source, apply
-from jobs.paystack.wire import Transaction, WebhookEvent, charged_fact
+from jobs.paystack.wire import Transaction, WebhookEvent, charged_fact, read_json
 from jobs.settling import settle_together
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _hold_against(locked: dict[UUID, Payment], reading: Reading) -> tuple[Change
 def read_event(body: bytes, *, live: bool) -> Reading:
     """Read an event's raw body, whose signature was checked at the edge. Never raises: what cannot be read is said."""
     try:
-        event = WebhookEvent.model_validate(orjson.loads(body))
+        event = WebhookEvent.model_validate(read_json(body))
     except (orjson.JSONDecodeError, ValidationError):
         return Reading(event=None, reason="not an event")
     match event.event:

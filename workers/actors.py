@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 import dramatiq
+import structlog
 import tenacity
 
 from domain.errors import UnavailableError
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from dramatiq import Broker
 
     from jobs.context import JobContext
+
+_log = structlog.get_logger(__name__)
 
 USE_CASES: dict[JobKind, Callable[[JobContext, Sequence[UUID]], None]] = {
     JobKind.INITIALIZE_PAYMENT: initialize_payments,
@@ -47,13 +50,17 @@ def _actor(
     # jobs that are not dead.
     patiently = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(UnavailableError),
-        wait=tenacity.wait_exponential_jitter(initial=0.2, max=5.0),
+        wait=tenacity.wait_exponential(multiplier=0.2, max=5.0) + tenacity.wait_random(0, 0.2),
         sleep=tenacity.sleep_using_event(stopping),
         stop=tenacity.stop_when_event_set(stopping),
         reraise=True,
     )
 
     def run(ids: list[str]) -> None:
-        patiently(use_case, context, [UUID(hex=text) for text in ids])
+        try:
+            patiently(use_case, context, [UUID(hex=text) for text in ids])
+        except UnavailableError as error:
+            # Only when stopping. The message is given up, not rejected as if it were dead; the sweeper has its jobs.
+            _log.warning("actor.gave_up", jobs=len(ids), error=str(error))
 
     return run

@@ -6,6 +6,7 @@
 # pyright: reportMissingTypeArgument=false, reportArgumentType=false
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -28,6 +29,7 @@ _log = structlog.get_logger(__name__)
 
 _CONFIRM_SECONDS_MAX = 10.0
 _CONNECT_SECONDS_MAX = 10.0
+_GOODBYE_SECONDS_MAX = 1.0
 _PERSISTENT = 2
 
 
@@ -155,10 +157,17 @@ class ConfirmingPublisher:
         """Close the connection, waiting a moment for RabbitMQ's goodbye."""
         connection, self._connection, self._channel = self._connection, None, None
         self._published = 0
-        if connection is not None and connection.is_open:
+        if connection is None:
+            return
+        if connection.is_open:
             connection.close()
-            connection.ioloop.call_later(1, connection.ioloop.stop)
-            connection.ioloop.start()
+        loop, deadline = connection.ioloop, time.monotonic() + _GOODBYE_SECONDS_MAX
+        # The channel closes first, and stops the loop; the connection is closed when its socket is.
+        while not connection.is_closed and (left := deadline - time.monotonic()) > 0:
+            timer = loop.call_later(left, loop.stop)
+            loop.start()
+            loop.remove_timeout(timer)
+        loop.close()
 
     def _on_channel(self, channel: Channel) -> None:
         channel.add_on_return_callback(lambda _c, _m, properties, _b: self._returned.add(properties.message_id))

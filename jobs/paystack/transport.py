@@ -12,6 +12,7 @@ import requests
 import urllib3.exceptions
 
 from jobs.paystack.answers import NotSent, Unknown
+from jobs.paystack.wire import read_json
 
 CONNECT_TIMEOUT_SECONDS = 3.05  # a little over TCP's first retransmission
 READ_TIMEOUT_SECONDS = 20.0
@@ -77,7 +78,7 @@ class Transport:
         finally:
             response.raw.release_conn()
         try:
-            body = orjson.loads(received)
+            body = read_json(bytes(received))
         except orjson.JSONDecodeError:
             body = None
         return Response(response.status_code, response.headers, body)

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
+import orjson
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from domain.payment import Charged, Instrument
@@ -43,7 +44,19 @@ _KEPT_OF_AUTHORIZATION = (
     "reusable",
 )
 _SMALL_NUMBER = re.compile(r"[0-9]{1,4}")
+_AMOUNT_DIGITS_MAX = 18  # below 2**63
 _NO_YEAR = 9999  # what Paystack writes where there is no card
+_ESCAPED_NUL = re.compile(rb"((?<!\\)(?:\\\\)*)\\u0000")
+
+
+def read_json(body: bytes) -> Any:
+    """Read JSON without its NUL characters, which mean nothing and which Postgres cannot hold.
+
+    Raises:
+        orjson.JSONDecodeError: it is no JSON.
+
+    """
+    return orjson.loads(_ESCAPED_NUL.sub(rb"\1", body))
 
 
 def _small_number(value: object) -> int | None:
@@ -59,7 +72,7 @@ def _text(value: object) -> str | None:
 
 def _object(value: object) -> object:
     """Read an object; anything else ("", null, a list) is an empty one."""
-    return value if isinstance(value, dict) else {}
+    return cast("dict[str, object]", value) if isinstance(value, dict) else {}
 
 
 def _instant(value: object) -> datetime | None:
@@ -74,7 +87,7 @@ def _instant(value: object) -> datetime | None:
 def _optional_amount(value: object) -> int | None:
     """Read an amount that may be missing."""
     text = str(value)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None  # noqa: PLR2004 - below 2**63
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _AMOUNT_DIGITS_MAX else None
 
 
 Text = Annotated[str | None, BeforeValidator(_text)]

@@ -84,8 +84,10 @@ class Supervisor:
         state: Path,
         report: Callable[[str], None] = print,
         echo: Callable[[str, str], None] | None = None,
+        backoff_max_seconds: float = BACKOFF_MAX_SECONDS,
     ) -> None:
         """Keep logs in `state`/logs; `echo` receives each new log line with its child's name."""
+        self._backoff_max_seconds = backoff_max_seconds
         self._children = list(children)
         self._state = state
         self._report = report
@@ -255,7 +257,7 @@ class Supervisor:
         running.due = now + running.backoff
         name, ending = running.child.name, _ending(running.process.returncode)
         self._report(f"{name} {ending}; starting it again in {running.backoff:g} s (log: {running.log})")
-        running.backoff = min(running.backoff * 2, BACKOFF_MAX_SECONDS)
+        running.backoff = min(running.backoff * 2, self._backoff_max_seconds)
 
     def _restart(self, running: _Running) -> None:
         running.restarts += 1
@@ -266,7 +268,7 @@ class Supervisor:
         except SupervisorError as error:
             self._report(f"{error}; trying again in {running.backoff:g} s")
             running.due = time.monotonic() + running.backoff
-            running.backoff = min(running.backoff * 2, BACKOFF_MAX_SECONDS)
+            running.backoff = min(running.backoff * 2, self._backoff_max_seconds)
         self._remember()
 
     def _stop_child(self, running: _Running) -> None:

@@ -1,6 +1,7 @@
 """Accepting a payment: everything or nothing, once for each key."""
 
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import psycopg
 import pytest
@@ -60,7 +61,7 @@ def test_a_key_belongs_to_its_caller(database: Database) -> None:
 
 
 @pytest.mark.parametrize("changes", [{"order_id": ""}, {"order_id": "x" * 256}, {"user_id": ""}])
-def test_what_the_schema_refuses_leaves_nothing_behind(database: Database, changes: dict[str, str]) -> None:
+def test_what_the_schema_refuses_leaves_nothing_behind(database: Database, changes: dict[str, Any]) -> None:
     with pytest.raises(psycopg.errors.CheckViolation):
         try_to_accept(database, key="key-1", **changes)
     assert rows(database, COUNTS) == [(0, 0, 0, 0)]

@@ -13,6 +13,7 @@ from db.clock import advance_test_clock
 from db.connection import Database
 from domain.jobs import ClaimedJob, JobKind
 from domain.retry import Decision, Park, Postpone, RetryIn
+from tests.patience import eventually
 from tests.stories import accept, job_ids, rows, settings_for
 
 KIND = JobKind.INITIALIZE_PAYMENT
@@ -138,18 +139,24 @@ def test_two_claims_at_once_share_the_jobs_without_overlap(database: Database) -
     assert sorted([job.id for job in [*one, *other]]) == ids
 
 
-def test_batches_in_opposite_order_do_not_deadlock(database: Database) -> None:
-    ids = [accept(database).id for _ in range(30)]
+def test_batches_lock_payments_in_the_order_of_their_ids_so_they_cannot_deadlock(database: Database) -> None:
+    low, *_, high = sorted(accept(database).id for _ in range(30))
+    try_lock = "SELECT id FROM payments WHERE id = %s FOR UPDATE NOWAIT"
 
     def lock(order: list[UUID]) -> int:
-        locked = 0
-        for _ in range(25):
-            with database.transaction() as tx:
-                locked += len(payments.lock_payments(tx, order))
-        return locked
+        with database.transaction() as tx:
+            return len(payments.lock_payments(tx, order))
 
-    with ThreadPoolExecutor(2) as threads:
-        assert list(threads.map(lock, [ids, ids[::-1]])) == [25 * 30, 25 * 30]
+    with ThreadPoolExecutor(1) as threads, database.transaction() as first:
+        assert len(payments.lock_payments(first, [low])) == 1
+        batch = threads.submit(lock, [high, low])
+        waiting = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        eventually(lambda: rows(database, waiting) == [(1,)])
+        assert rows(database, try_lock, high) == [(high,)], "it waits for the low one without holding the high one"
+        assert not batch.done()
+    assert batch.result() == 2
 
 
 def test_the_relay_takes_only_what_is_due_and_looks_back_a_bounded_time(database: Database) -> None:

@@ -13,13 +13,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, LiteralString
-from unittest.mock import patch
 
 import psycopg
 import requests
 from cryptography.fernet import Fernet
 
-from ops.embedded import supervisor
 from ops.embedded.ports import LOOPBACK, answers, free_port
 from ops.embedded.supervisor import Child, Supervisor
 from ops.tokens import sign_token
@@ -119,7 +117,8 @@ def running_fleet(state: Path, database_url: str, rabbitmq_url: str) -> Generato
     }
     fleet = Fleet(
         env=env,
-        supervisor=Supervisor(_children(env, web, sandbox), state=state),
+        # Processes are killed here on purpose, many times: they are started again at once.
+        supervisor=Supervisor(_children(env, web, sandbox), state=state, backoff_max_seconds=0.5),
         web_url=f"http://{LOOPBACK}:{web}",
         sandbox_url=f"http://{LOOPBACK}:{sandbox}",
     )
@@ -130,8 +129,7 @@ def running_fleet(state: Path, database_url: str, rabbitmq_url: str) -> Generato
             fleet.supervisor.run_once()
 
     watcher = threading.Thread(target=watch, daemon=True)
-    # Here processes are killed on purpose, many times: start them again at once.
-    with patch.object(supervisor, "BACKOFF_MAX_SECONDS", 0.5), fleet.supervisor:
+    with fleet.supervisor:
         watcher.start()
         try:
             yield fleet

@@ -1,4 +1,4 @@
-"""What a call to Paystack comes to, over real sockets: done, refused, unknown, not sent or throttled, and nothing else."""
+"""What a call to Paystack comes to, over real sockets: done, refused, unknown, not sent or throttled."""
 
 import json
 import socket

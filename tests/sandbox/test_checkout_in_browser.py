@@ -13,8 +13,9 @@ from sandbox.harness import RunningSandbox, WebhookCatcher
 playwright = pytest.importorskip("playwright.sync_api")
 
 if TYPE_CHECKING:
-    from conftest import Api
     from playwright.sync_api import Browser, Page, ViewportSize
+
+    from tests.sandbox.conftest import Api
 
 CHROMIUM = shutil.which("chromium")
 PHONE: ViewportSize = {"width": 390, "height": 844}

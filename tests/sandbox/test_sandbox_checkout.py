@@ -14,7 +14,7 @@ import requests
 from sandbox.harness import RunningSandbox, WebhookCatcher
 
 if TYPE_CHECKING:
-    from conftest import Api
+    from tests.sandbox.conftest import Api
 
 EXPIRY = "12 / 30"
 

@@ -12,7 +12,7 @@ import requests
 from sandbox.harness import RunningSandbox
 
 if TYPE_CHECKING:
-    from conftest import Api
+    from tests.sandbox.conftest import Api
 
 
 def exists(sandbox: RunningSandbox, reference: str) -> bool:

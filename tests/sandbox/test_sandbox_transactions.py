@@ -11,7 +11,7 @@ import requests
 from sandbox.harness import RunningSandbox, WebhookCatcher
 
 if TYPE_CHECKING:
-    from conftest import Api
+    from tests.sandbox.conftest import Api
 
 VERIFY_FIELDS = {
     "id",

@@ -13,7 +13,7 @@ from sandbox.harness import RunningSandbox, WebhookCatcher, running_sandbox, wai
 from sandbox.world import Options
 
 if TYPE_CHECKING:
-    from conftest import Api
+    from tests.sandbox.conftest import Api
 
 CHARGE_SUCCESS_FIELDS = {
     "id",

@@ -1,0 +1,58 @@
+"""The clockwork: one leads, what was lost comes back, and standing still for months leaves partitions."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+
+from db import jobs as ledger
+from db.clock import advance_test_clock
+from db.connection import Database
+from tests.patience import eventually
+from tests.stories import accept, rows, settings_for
+from workers import scheduler
+from workers.scheduler import Leadership, run_scheduler
+
+
+def test_one_of_two_leads_and_the_other_takes_over(migrated_url: str) -> None:
+    one, other = Leadership(migrated_url), Leadership(migrated_url)
+    assert one.is_mine()
+    assert not other.is_mine()
+    assert one.is_mine(), "and goes on leading"
+    one.give_up()
+    assert other.is_mine()
+    assert not one.is_mine()
+    other.give_up()
+
+
+def test_a_leader_whose_connection_is_cut_leads_no_more_until_it_is_elected_again(migrated_url: str) -> None:
+    one, other = Leadership(migrated_url), Leadership(migrated_url)
+    assert one.is_mine()
+    assert one._connection is not None
+    one._connection.close()
+    assert other.is_mine()
+    assert not one.is_mine()
+    one.give_up()
+    other.give_up()
+
+
+def test_without_postgres_nobody_leads() -> None:
+    assert not Leadership("postgresql://nobody@127.0.0.1:1/none").is_mine()
+
+
+def test_a_running_scheduler_brings_a_lost_job_back(
+    database: Database, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scheduler, "SWEEP_SECONDS", 0.1)
+    accept(database)
+    with database.connection() as connection:
+        ledger.take_due_jobs(connection, limit=1, everything=False)
+        advance_test_clock(connection, settings=settings_for("postgresql://"), by=timedelta(seconds=61))
+    stop = threading.Event()
+    thread = threading.Thread(target=run_scheduler, args=(database, migrated_url, stop))
+    thread.start()
+    try:
+        eventually(lambda: rows(database, "SELECT state::text FROM jobs") == [("ready",)])
+    finally:
+        stop.set()
+        thread.join()
