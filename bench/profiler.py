@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,16 +20,18 @@ import psutil
 from bench.report import RESULTS
 
 _RATE = "200"
-_SHOWN = 30
+_SHOWN = 40
+_ATTACH_SECONDS = 3.0
 
 
 @contextmanager
 def profiled(pids: Mapping[str, int]) -> Generator[None]:
-    """Sample some processes' threads that hold the interpreter, and write a summary of each to the results."""
+    """Sample what some processes' running threads do, and write a summary of each to the results."""
     RESULTS.mkdir(exist_ok=True)
     with ExitStack() as stack:
         for name, pid in pids.items():
             stack.enter_context(_sampled(name, _busiest(pid)))
+        time.sleep(_ATTACH_SECONDS)
         yield
 
 
@@ -36,7 +39,7 @@ def profiled(pids: Mapping[str, int]) -> Generator[None]:
 def _sampled(name: str, pid: int) -> Generator[None]:
     tool = shutil.which("py-spy") or str(Path(sys.executable).with_name("py-spy"))
     raw = RESULTS / f"profile-{name}.raw"
-    command = [tool, "record", "--gil", "--rate", _RATE, "--duration", "unlimited", "--format", "raw"]
+    command = [tool, "record", "--rate", _RATE, "--duration", "unlimited", "--format", "raw"]
     process = subprocess.Popen(
         [*command, "--output", str(raw), "--pid", str(pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -45,6 +48,8 @@ def _sampled(name: str, pid: int) -> Generator[None]:
     finally:
         os.kill(process.pid, signal.SIGINT)
         process.wait(60)
+        if not raw.exists():
+            raise RuntimeError(f"py-spy could not look into {name}")
         summary = summarize(raw.read_text(encoding="utf-8").splitlines())
         raw.with_suffix(".txt").write_text(summary, encoding="utf-8")
         print(f"profile of {name}: {raw.with_suffix('.txt')}")
