@@ -25,14 +25,15 @@ WITH attempt AS MATERIALIZED (
 SELECT a.job_id FROM attempt a
 WHERE a.token > 1 AND EXISTS (
     SELECT FROM payment_attempts p
-    WHERE p.payment_id = a.payment_id AND p.reference = a.reference AND p.outcome = 'unknown'
+    WHERE p.payment_id = ANY(%(payment_ids)s::uuid[])
+      AND p.payment_id = a.payment_id AND p.reference = a.reference AND p.outcome = 'unknown'
 )
 """
 _SETTLE = """
 UPDATE payment_attempts p SET outcome = a.outcome::attempt_outcome, detail = a.detail, settled_at = payfleet_now()
 FROM unnest(%(job_ids)s::uuid[], %(tokens)s::integer[], %(outcomes)s::text[], %(details)s::text[])
     AS a (job_id, token, outcome, detail)
-WHERE p.job_id = a.job_id AND p.token = a.token
+WHERE p.job_id = ANY(%(job_ids)s::uuid[]) AND p.job_id = a.job_id AND p.token = a.token
 """
 _RESOLVE = """
 UPDATE payment_attempts SET outcome = %(outcome)s, detail = %(detail)s, settled_at = payfleet_now()

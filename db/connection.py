@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
-# Our statements are few, wide and prepared: planning one anew costs more than running it. A process that stalls inside
-# a transaction must hold neither its locks nor vacuum's horizon for long.
+# Our statements are few, wide and prepared: planning one anew costs more than running it. A plan made while a table was
+# empty is kept when it is full, so reading a table whole, the cheapest way then, is ruled out. A process that stalls
+# inside a transaction must hold neither its locks nor vacuum's horizon for long.
 _SESSION_OPTIONS = (
-    "-c plan_cache_mode=force_generic_plan -c TimeZone=UTC -c statement_timeout=10s -c lock_timeout=5s"
-    " -c idle_in_transaction_session_timeout=10s"
+    "-c plan_cache_mode=force_generic_plan -c enable_seqscan=off -c jit=off -c TimeZone=UTC"
+    " -c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=10s"
 )
 _POOL_WAIT_SECONDS = 5.0  # longer than any statement takes on a healthy day; then the caller hears "unavailable"
 

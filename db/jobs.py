@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from domain.jobs import JobKind
     from domain.retry import Decision
 
+# Rows are found by "= ANY" of their ids, never by a join alone: the plan of a join that was made while the ledger was
+# empty, which is its normal state, walks the whole index for each row.
+
 # Claimed whatever state but 'dead' they are in: a message may outrun the relay that sent it. A live lease or a
 # run_at still to come means that another run holds the job, or that it waits for its next try.
 _CLAIM = """
@@ -27,8 +30,8 @@ WITH due AS (
 )
 UPDATE jobs SET state = 'sent', sent_at = payfleet_now(), attempts = attempts + 1,
     lease_until = payfleet_now() + make_interval(secs => %(lease_seconds)s)
-FROM due WHERE jobs.id = due.id
-RETURNING jobs.id, attempts, failures, payload, correlation_id
+WHERE id = ANY(ARRAY(SELECT id FROM due))
+RETURNING id, attempts, failures, payload, correlation_id
 """
 _READ = """
 SELECT id, attempts, failures, payload, correlation_id FROM jobs
@@ -38,10 +41,11 @@ WHERE id = ANY(%(ids)s) AND kind = %(kind)s AND state <> 'dead' AND run_at <= pa
 _FINISH = """
 WITH mine AS MATERIALIZED (
     SELECT id FROM unnest(%(ids)s::uuid[], %(tokens)s::integer[]) AS held (id, token) JOIN jobs USING (id)
-    WHERE jobs.attempts = held.token ORDER BY id FOR UPDATE OF jobs SKIP LOCKED
+    WHERE jobs.id = ANY(%(ids)s::uuid[]) AND jobs.attempts = held.token
+    ORDER BY id FOR UPDATE OF jobs SKIP LOCKED
 )
-DELETE FROM jobs USING mine WHERE jobs.id = mine.id
-RETURNING jobs.id
+DELETE FROM jobs WHERE id = ANY(ARRAY(SELECT id FROM mine))
+RETURNING id
 """
 _RESCHEDULE = """
 UPDATE jobs SET state = 'ready', run_at = payfleet_now() + make_interval(secs => %(seconds)s), sent_at = NULL,
@@ -60,8 +64,8 @@ WITH due AS MATERIALIZED (
     WHERE state = 'ready' AND run_at <= payfleet_now() AND run_at >= payfleet_now() - make_interval(secs => %(back)s)
     ORDER BY run_at LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
-UPDATE jobs SET state = 'sent', sent_at = payfleet_now() FROM due WHERE jobs.id = due.id
-RETURNING jobs.id, kind, queue
+UPDATE jobs SET state = 'sent', sent_at = payfleet_now() WHERE id = ANY(ARRAY(SELECT id FROM due))
+RETURNING id, kind, queue
 """
 _RETURN_UNSENT = """
 UPDATE jobs SET state = 'ready', sent_at = NULL
@@ -78,15 +82,15 @@ WITH lost AS (
 )
 -- Due now, not in the past: the relay looks for what has been due for long only from time to time.
 UPDATE jobs SET state = 'ready', run_at = payfleet_now(), sent_at = NULL, lease_until = NULL
-FROM lost WHERE jobs.id = lost.id
+WHERE id = ANY(ARRAY(SELECT id FROM lost))
 """
 
 _TAKE_DEAD = """
 WITH dead AS (
     SELECT id FROM jobs WHERE state = 'dead' AND sent_at IS NULL ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
 )
-UPDATE jobs SET sent_at = payfleet_now() FROM dead WHERE jobs.id = dead.id
-RETURNING jobs.id, kind, queue
+UPDATE jobs SET sent_at = payfleet_now() WHERE id = ANY(ARRAY(SELECT id FROM dead))
+RETURNING id, kind, queue
 """
 _RETURN_DEAD = "UPDATE jobs SET sent_at = NULL WHERE id = ANY(%(ids)s) AND state = 'dead'"
 

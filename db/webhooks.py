@@ -33,7 +33,7 @@ UPDATE webhook_events w SET verdict = v.verdict::webhook_verdict, event = v.even
     payment_id = v.payment_id, handled_at = payfleet_now()
 FROM unnest(%(ids)s::uuid[], %(verdicts)s::text[], %(events)s::text[], %(reasons)s::text[], %(payment_ids)s::uuid[])
     AS v (id, verdict, event, reason, payment_id)
-WHERE w.id = v.id
+WHERE w.id = ANY(%(ids)s::uuid[]) AND w.id = v.id
 """
 
 

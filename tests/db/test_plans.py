@@ -1,0 +1,74 @@
+"""Plans are made once and kept, perhaps since the first day: none may read a table whole when it has grown."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, LiteralString, cast
+from uuid import UUID
+
+import psycopg
+import pytest
+from psycopg.types.json import Jsonb
+
+from db import attempts, events, jobs, payments, webhooks
+from db.connection import _SESSION_OPTIONS, Connection
+from db.migrate import migrate
+from tests import services
+
+IDS = [UUID("01890000-0000-7000-8000-000000000001"), UUID("01890000-0000-7000-8000-000000000002")]
+STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
+    "claim": (jobs._CLAIM, {"ids": IDS, "kind": "k", "lease_seconds": 1.0}),
+    "read": (jobs._READ, {"ids": IDS, "kind": "k"}),
+    "finish": (jobs._FINISH, {"ids": IDS, "tokens": [1, 1]}),
+    "take due": (jobs._TAKE_DUE, {"limit": 500, "back": 600.0}),
+    "open attempts": (
+        attempts._OPEN,
+        {"job_ids": IDS, "tokens": [1, 1], "payment_ids": IDS, "references": ["a", "b"], "kind": "k"},
+    ),
+    "settle attempts": (
+        attempts._SETTLE,
+        {"job_ids": IDS, "tokens": [1, 1], "outcomes": ["done", "done"], "details": ["", ""]},
+    ),
+    "get payments": (payments._GET_MANY, {"ids": IDS}),
+    "lock payments": (payments._LOCK_MANY, {"ids": IDS}),
+    "order details": (payments._GET_ORDERS, {"ids": IDS}),
+    "write changes": (payments._WRITE_CHANGES, {"ids": IDS, "changes": Jsonb([])}),
+    "get webhooks": (webhooks._GET, {"ids": IDS}),
+    "mark webhooks": (
+        webhooks._MARK,
+        {"ids": IDS, "verdicts": ["applied"] * 2, "events": ["e"] * 2, "reasons": [""] * 2, "payment_ids": IDS},
+    ),
+    "lease events": (events._LEASE, {"limit": 500, "lease_seconds": 1.0}),
+    "mark events": (events._MARK, {"ids": IDS}),
+}
+
+
+@pytest.fixture(scope="module", params=["never vacuumed", "vacuumed"])
+def empty(request: pytest.FixtureRequest, postgres_server: services.Found) -> Iterator[Connection]:
+    """A database on its first day, when the planner thinks nothing of reading whole tables."""
+    with services.fresh_database(postgres_server) as url:
+        migrate(url)
+        with psycopg.connect(url, autocommit=True, options=_SESSION_OPTIONS) as connection:
+            if request.param == "vacuumed":
+                connection.execute("VACUUM (ANALYZE)")
+            yield connection
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_a_plan_made_on_an_empty_database_finds_its_rows_by_their_ids(empty: Connection, name: str) -> None:
+    sql, parameters = STATEMENTS[name]
+    row = empty.execute(cast("LiteralString", f"EXPLAIN (FORMAT JSON) {sql}"), parameters).fetchone()
+    assert row is not None
+    scans = [node for node in nodes(row[0][0]["Plan"]) if "Relation Name" in node and "Scan" in node["Node Type"]]
+    for scan in scans:
+        assert scan["Node Type"] != "Seq Scan", scan
+        assert "Index Cond" in scan or "Bitmap" in scan["Node Type"] or is_of_the_unpublished(scan), scan
+
+
+def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", []):
+        yield from nodes(child)
+
+
+def is_of_the_unpublished(scan: dict[str, Any]) -> bool:
+    """Whether an index is walked that holds only what is still to be told."""
+    return scan.get("Index Name", "").startswith("events_") and scan["Index Name"].endswith("_id_idx")
