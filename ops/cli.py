@@ -11,6 +11,7 @@ import typer
 from domain.errors import PayfleetError, SettingsError
 from domain.jobs import Queue
 from domain.settings import Settings, load
+from ops.http_server import REQUEST_THREADS
 from ops.logs import configure_logs
 from ops.signals import until_signal
 
@@ -51,27 +52,12 @@ def migrate() -> None:
 def web(
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "0.0.0.0",  # noqa: S104 - a container's edge
     workers: Annotated[int, typer.Option(help="Server processes.", min=1)] = 1,
-    threads: Annotated[int, typer.Option(help="Request threads of each process.", min=4)] = 16,
+    threads: Annotated[int, typer.Option(help="Request threads of each process.", min=4)] = REQUEST_THREADS,
 ) -> None:
     """Serve the HTTP API on PORT."""
-    from granian import Granian
-    from granian.constants import Interfaces
-    from granian.log import LogLevels
+    from ops.http_server import serve
 
-    settings = _settings()
-    Granian(
-        "ops.wsgi:application",
-        factory=True,
-        address=host,
-        port=settings.port,
-        interface=Interfaces.WSGI,
-        workers=workers,
-        blocking_threads=threads,
-        backpressure=1024,  # connections, not requests: kept-alive clients count
-        respawn_failed_workers=True,
-        log_level=LogLevels.error,
-        websockets=False,
-    ).serve()
+    serve("ops.wsgi:application", host=host, port=_settings().port, workers=workers, threads=threads)
 
 
 @app.command()
