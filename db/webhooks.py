@@ -27,7 +27,9 @@ SELECT payfleet_uuid7(received_at), %(job_kind)s, %(job_queue)s, jsonb_build_obj
     %(correlation_id)s, %(trace_context)s, received_at
 FROM stored
 """
-_GET = "SELECT id, body_sealed, verdict FROM webhook_events WHERE id = ANY(%(ids)s)"
+_GET = """
+SELECT id, body_sealed, verdict FROM webhook_events WHERE id = ANY(%(ids)s) ORDER BY received_at, id
+"""
 _MARK = """
 UPDATE webhook_events w SET verdict = v.verdict::webhook_verdict, event = v.event, reason = v.reason,
     payment_id = v.payment_id, handled_at = payfleet_now()
@@ -88,7 +90,7 @@ def insert_webhook(
 
 
 def get_webhooks(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, StoredWebhook]:
-    """Read events by id."""
+    """Read events by id, in the order they came: ids of the same millisecond say nothing about it."""
     rows = tx.execute(_GET, {"ids": list(ids)}).fetchall()
     return {row[0]: StoredWebhook(row[0], bytes(row[1]), Verdict(row[2])) for row in rows}
 

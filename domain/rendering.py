@@ -21,6 +21,7 @@ def render_payment(payment: Payment) -> dict[str, Any]:
         "amount": payment.money.amount,
         "currency": payment.money.currency.value,
         "status": payment.status.lower(),
+        "version": payment.version,
         "reference": payment.reference,
         "authorizationUrl": payment.authorization_url,
         "accessCode": payment.access_code,

@@ -14,7 +14,7 @@ import structlog
 from flask import request
 
 from db import payments
-from domain.errors import ErrorCode, RefusedError, UnavailableError
+from domain.errors import ErrorCode, RefusedError
 from domain.payment import PaymentStatus
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ _log = structlog.get_logger(__name__)
 
 WAIT_SECONDS_MAX = 30
 _LOOK_SECONDS = 0.03
+_FAILED_LOOK_SECONDS = 0.5
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?([0-9]{1,9})\"?\s*(?:$|[,;])", re.IGNORECASE)
 
 
@@ -90,15 +91,10 @@ class WaitingRoom:
             try:
                 with self._database.connection() as connection:
                     found = payments.get_payments(connection, set(waiting.values()))
-            except UnavailableError as error:
-                _log.warning("waiting.unavailable", error=str(error))
+            except Exception as error:  # noqa: BLE001 - this one thread serves all who wait, whatever happened
+                _log.warning("waiting.failed", error=type(error).__name__)
+                pause.wait(_FAILED_LOOK_SECONDS)
                 continue
-            except Exception:  # noqa: BLE001 - this thread serves all who wait
-                # A defect: those who wait now get their 202, and the next one gets a new look.
-                _log.exception("waiting.failed")
-                with self._lock:
-                    self._looking = False
-                return
             for ticket, payment_id in waiting.items():
                 payment = found.get(payment_id)
                 if payment is not None and is_worth_telling(payment):

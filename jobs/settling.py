@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import structlog
@@ -54,8 +55,15 @@ def settle_together(
                 settle_together(context, [settlement], settle)
             return
         job = settlements[0].job
-        _log.exception("job.settlement_failed", job_id=str(job.id), correlation_id=job.correlation_id)
-        # The type only: a driver's message quotes the row, which may hold what a ledger must not.
+        # Type and place only: a driver's message quotes the row, which may hold what logs and ledger must not.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        _log.error(
+            "job.settlement_failed",
+            job_id=str(job.id),
+            correlation_id=job.correlation_id,
+            error=type(error).__name__,
+            where=f"{place.filename}:{place.lineno}",
+        )
         record_failure(context, job, Failure(FailureKind.TRANSIENT, f"settlement raised {type(error).__name__}"))
 
 

@@ -70,8 +70,7 @@ def _apply(context: JobContext, tx: Connection, deliveries: Sequence[Delivery]) 
     locked = payments.lock_payments(tx, [r.payment_id for r in readings.values() if r.payment_id is not None])
     changes: list[SourcedChange] = []
     handled: list[HandledWebhook] = []
-    for webhook_id in sorted(readings):  # UUIDv7: in the order they came
-        reading = readings[webhook_id]
+    for webhook_id, reading in readings.items():  # in the order they came
         change, verdict, reason = _hold_against(locked, reading)
         if change is not None:
             changes.append(SourcedChange(change, Source.WEBHOOK, mine[webhook_id].correlation_id))

@@ -49,6 +49,8 @@ class QueueWorkers:
         self._stopping = threading.Event()
         declare_actors(broker, context, self._stopping)
         self._broker = broker
+        # Dramatiq warns about a second worker on one broker; here each queue has its own on purpose.
+        broker.logger.addFilter(lambda record: "same type twice" not in record.getMessage())
         self._workers = [
             Worker(broker, queues={queue.value}, worker_threads=THREADS_OF[queue], worker_timeout=500)
             for queue in queues

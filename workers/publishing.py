@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -126,13 +127,12 @@ class ConfirmingPublisher:
         self._unconfirmed = set(range(first, self._published + 1))
         self._refused.clear()
         self._returned.clear()
-        for message in messages:
-            properties = pika.BasicProperties(
-                message_id=message.message_id, content_type=message.content_type, delivery_mode=_PERSISTENT
-            )
-            channel.basic_publish(
-                message.exchange, message.routing_key, message.body, properties, mandatory=message.mandatory
-            )
+        try:
+            for message in messages:
+                _send(channel, message)
+        except pika.exceptions.AMQPError as error:  # the connection began to close under our hands
+            message = f"the channel was lost: {type(error).__name__}"
+            raise UnavailableError(message) from error
         if self._unconfirmed:
             self._run(_CONFIRM_SECONDS_MAX)
         if self._problem is not None or not channel.is_open:
@@ -159,7 +159,7 @@ class ConfirmingPublisher:
         self._published = 0
         if connection is None:
             return
-        if connection.is_open:
+        with suppress(pika.exceptions.AMQPError):  # it may be closing already
             connection.close()
         loop, deadline = connection.ioloop, time.monotonic() + _GOODBYE_SECONDS_MAX
         # The channel closes first, and stops the loop; the connection is closed when its socket is.
@@ -199,6 +199,13 @@ class ConfirmingPublisher:
         self._problem = problem
         self._channel = None
         connection.ioloop.stop()
+
+
+def _send(channel: Channel, message: Outgoing) -> None:
+    properties = pika.BasicProperties(
+        message_id=message.message_id, content_type=message.content_type, delivery_mode=_PERSISTENT
+    )
+    channel.basic_publish(message.exchange, message.routing_key, message.body, properties, mandatory=message.mandatory)
 
 
 class InProcessPublisher:

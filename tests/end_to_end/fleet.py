@@ -87,8 +87,7 @@ class Fleet:
     def kill(self, name: str) -> None:
         """End a process as a crash would; the supervisor starts it again."""
         before = self.supervisor.restarts(name)
-        pid = self.supervisor.pid(name)
-        os.kill(pid, signal.SIGKILL)
+        os.kill(self.supervisor.pid(name), signal.SIGKILL)
         wait_until(lambda: self.supervisor.restarts(name) > before, f"{name} was started again")
 
 

@@ -51,6 +51,7 @@ def test_an_accepted_payment_is_answered_with_all_there_is_to_know(client: Flask
         "amount": 50_000,
         "currency": "NGN",
         "status": "pending",
+        "version": 1,
         "reference": payment.reference,
         "authorizationUrl": None,
         "accessCode": None,
