@@ -26,7 +26,10 @@ _ATTACH_SECONDS = 3.0
 
 @contextmanager
 def profiled(pids: Mapping[str, int]) -> Generator[None]:
-    """Sample what some processes' running threads do, and write a summary of each to the results."""
+    """Sample the threads that hold their interpreter, and write a summary of each process to the results.
+
+    Without the restriction, threads that wait are counted as running. What remains unseen is the kernel's share.
+    """
     RESULTS.mkdir(exist_ok=True)
     with ExitStack() as stack:
         for name, pid in pids.items():
@@ -39,7 +42,7 @@ def profiled(pids: Mapping[str, int]) -> Generator[None]:
 def _sampled(name: str, pid: int) -> Generator[None]:
     tool = shutil.which("py-spy") or str(Path(sys.executable).with_name("py-spy"))
     raw = RESULTS / f"profile-{name}.raw"
-    command = [tool, "record", "--rate", _RATE, "--duration", "unlimited", "--format", "raw"]
+    command = [tool, "record", "--gil", "--rate", _RATE, "--duration", "unlimited", "--format", "raw"]
     process = subprocess.Popen(
         [*command, "--output", str(raw), "--pid", str(pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )

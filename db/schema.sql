@@ -64,9 +64,12 @@ END
 $$;
 
 CREATE FUNCTION payfleet_now() RETURNS timestamp with time zone
-    LANGUAGE sql STABLE PARALLEL SAFE
+    LANGUAGE plpgsql STABLE PARALLEL SAFE
     AS $$
-    SELECT now() + (SELECT clock_offset FROM test_clock)
+BEGIN
+    -- In this language because a session keeps its plan; one in SQL is planned anew in each statement that calls it.
+    RETURN now() + (SELECT clock_offset FROM test_clock);
+END
 $$;
 
 CREATE FUNCTION payfleet_uuid7(at timestamp with time zone) RETURNS uuid

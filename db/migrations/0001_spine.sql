@@ -9,8 +9,11 @@ CREATE TABLE test_clock (
 INSERT INTO test_clock DEFAULT VALUES;
 
 CREATE FUNCTION payfleet_now() RETURNS timestamptz
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-    SELECT now() + (SELECT clock_offset FROM test_clock)
+LANGUAGE plpgsql STABLE PARALLEL SAFE AS $$
+BEGIN
+    -- In this language because a session keeps its plan; one in SQL is planned anew in each statement that calls it.
+    RETURN now() + (SELECT clock_offset FROM test_clock);
+END
 $$;
 
 -- A UUIDv7 (RFC 9562 §5.7) of a given instant: 48 bits of milliseconds, then the random bits of a version 4.
