@@ -8,9 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography.fernet import Fernet
-
 from db.migrate import migrate
+from db.sealing import new_key
 from ops.embedded.ports import LOOPBACK, free_port
 from tests import services
 
@@ -58,7 +57,7 @@ def fresh_stage(state: Path) -> Generator[Stage]:
             "PAYSTACK_SECRET_KEY": f"sk_test_{secrets.token_hex(8)}",
             "PAYSTACK_BASE_URL": f"http://{LOOPBACK}:{sandbox_port}",
             "JWT_SECRET": secrets.token_urlsafe(48),
-            "ENCRYPTION_KEY": Fernet.generate_key().decode(),
+            "ENCRYPTION_KEY": new_key(),
             "LOG_LEVEL": "info",
         }
         yield Stage(

@@ -69,8 +69,13 @@ class Database:
             UnavailableError: Postgres cannot be reached, is shutting down, or refuses writes.
 
         """
-        with translated_errors(), self._pool.connection() as connection:
-            yield connection
+        # Taken and put back by hand: the pool's own context would commit, and here nothing is left to commit.
+        with translated_errors():
+            connection = self._pool.getconn()
+            try:
+                yield connection
+            finally:
+                self._pool.putconn(connection)
 
     @contextmanager
     def transaction(self) -> Generator[Connection]:

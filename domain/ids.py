@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from uuid import UUID
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
@@ -31,6 +32,7 @@ class MalformedIdError(ValueError):
     """The text is not an identifier of the kind asked for."""
 
 
+@lru_cache(maxsize=256)  # an answer names its payment three times
 def _encode(value: UUID) -> str:
     number = value.int
     letters = [""] * _LENGTH

@@ -5,9 +5,8 @@ from __future__ import annotations
 import atexit
 import re
 import secrets
-from typing import TYPE_CHECKING
 
-from flask import Flask, Response, g, request
+from flask import Flask, g, request
 
 from db.connection import Database
 from db.sealing import Seal
@@ -19,20 +18,10 @@ from ingress.payments import payments_blueprint
 from ingress.waiting import WaitingRoom
 from ingress.webhooks import webhooks_blueprint
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
 _BODY_BYTES_MAX = 64 * 1024
 _WAITING_PLACES = 8  # half of the request threads of a process; the others stay free for those who do not wait
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}")
 _TRACEPARENT = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")  # W3C Trace Context, version 00
-
-_HEADERS: Mapping[str, str] = {
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
 
 
 def create_app(settings: Settings | None = None) -> Flask:
@@ -55,7 +44,6 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.url_map.merge_slashes = False  # a redirect would be the one answer outside the envelope
     app.config["MAX_CONTENT_LENGTH"] = _BODY_BYTES_MAX
     app.before_request(_identify_request)
-    app.after_request(_finish_response)
     register_error_handlers(app)
     app.register_blueprint(health_blueprint(database))
     room = WaitingRoom(database, _WAITING_PLACES)
@@ -70,9 +58,3 @@ def _identify_request() -> None:
     g.request_id = given if _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(10)}"
     trace = request.headers.get("traceparent", "")
     g.trace_context = trace if _TRACEPARENT.fullmatch(trace) else None
-
-
-def _finish_response(response: Response) -> Response:
-    response.headers.update(_HEADERS)
-    response.headers["X-Request-Id"] = g.request_id
-    return response

@@ -17,6 +17,9 @@ from domain.instants import instant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from wsgiref.types import WSGIEnvironment
+
+    from werkzeug.datastructures import Headers
 
 _log = structlog.get_logger(__name__)
 
@@ -25,6 +28,13 @@ _CODE_OF_STATUS: dict[int, ErrorCode] = {
     HTTPStatus.METHOD_NOT_ALLOWED: ErrorCode.METHOD_NOT_ALLOWED,
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ErrorCode.PAYLOAD_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+}
+_HEADERS: Mapping[str, str] = {
+    "Content-Type": "application/json",
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
 }
 _RETRY_AFTER_UNAVAILABLE_SECONDS = 2
 
@@ -65,10 +75,20 @@ def _respond(
         "timestamp": instant(datetime.fromtimestamp(time.time(), UTC)),
         "requestId": g.request_id,
     }
-    response = Response(orjson.dumps(body), status=status, mimetype="application/json")
-    if headers:
-        response.headers.update(headers)
-    return response
+    return EnvelopeResponse(orjson.dumps(body), status, {**_HEADERS, "X-Request-Id": g.request_id, **(headers or {})})
+
+
+class EnvelopeResponse(Response):
+    """A response whose headers are complete as they are: werkzeug would go through each of them again."""
+
+    def __init__(self, body: bytes, status: HTTPStatus, headers: Mapping[str, str]) -> None:
+        """Take the whole body and all headers but its length."""
+        super().__init__([body], status, {**headers, "Content-Length": str(len(body))})
+
+    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
+        """Return the headers as they are; `Location` may stay relative (RFC 9110 §10.2.2)."""
+        del environ
+        return self.headers
 
 
 def register_error_handlers(app: Flask) -> None:

@@ -12,12 +12,11 @@ from functools import partial
 from typing import TYPE_CHECKING, assert_never
 from uuid import UUID
 
-from cryptography.fernet import InvalidToken
-
 from db import attempts, payments
 from db import jobs as ledger
 from db.attempts import AttemptOutcome, NewAttempt, SettledAttempt
 from db.payments import SourcedChange
+from db.sealing import UnsealError
 from domain.errors import ErrorCode
 from domain.jobs import ClaimedJob, JobKind
 from domain.payment import Fact, Initialized, Payment, Source, apply
@@ -99,7 +98,7 @@ def _begin(context: JobContext, ids: Sequence[UUID]) -> list[Work]:
         for payment in found.values():
             try:
                 requests[payment.id] = _request_for(context, payment, details[payment.id])
-            except InvalidToken:
+            except UnsealError:
                 failure = Failure(FailureKind.TRANSIENT, "no key of ENCRYPTION_KEY opens its e-mail address")
                 write_failure(tx, context, job_of[payment.id], failure)
         opened = [

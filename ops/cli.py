@@ -111,9 +111,9 @@ def sandbox(context: typer.Context) -> None:
 @app.command()
 def keygen() -> None:
     """Print a new key for ENCRYPTION_KEY."""
-    from cryptography.fernet import Fernet
+    from db.sealing import new_key
 
-    print(Fernet.generate_key().decode())
+    print(new_key())
 
 
 @app.command()

@@ -5,7 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
-from cryptography.fernet import Fernet
+from db.sealing import new_key
 
 
 def keep_secrets(state: Path) -> dict[str, str]:
@@ -14,7 +14,7 @@ def keep_secrets(state: Path) -> dict[str, str]:
     if not path.exists():
         made = {
             "JWT_SECRET": secrets.token_urlsafe(48),
-            "ENCRYPTION_KEY": Fernet.generate_key().decode(),
+            "ENCRYPTION_KEY": new_key(),
             "PAYSTACK_SECRET_KEY": f"sk_test_{secrets.token_hex(20)}",
         }
         draft = path.with_suffix(".draft")

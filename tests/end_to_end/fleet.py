@@ -16,8 +16,8 @@ from typing import Any, LiteralString
 
 import psycopg
 import requests
-from cryptography.fernet import Fernet
 
+from db.sealing import new_key
 from ops.embedded.ports import LOOPBACK, answers, free_port
 from ops.embedded.supervisor import Child, Supervisor
 from ops.tokens import sign_token
@@ -111,7 +111,7 @@ def running_fleet(state: Path, database_url: str, rabbitmq_url: str) -> Generato
         "PAYSTACK_SECRET_KEY": f"sk_test_{secrets.token_hex(8)}",
         "PAYSTACK_BASE_URL": f"http://{LOOPBACK}:{sandbox}",
         "JWT_SECRET": secrets.token_urlsafe(48),
-        "ENCRYPTION_KEY": Fernet.generate_key().decode(),
+        "ENCRYPTION_KEY": new_key(),
         "LOG_LEVEL": "info",
     }
     fleet = Fleet(

@@ -281,7 +281,7 @@ def test_one_bad_event_harms_only_itself(context: JobContext) -> None:
     assert status_of(context, first) is PaymentStatus.PENDING
     assert status_of(context, last) is PaymentStatus.SUCCESS
     jobs = rows(context.database, "SELECT state::text, failures, last_error FROM jobs WHERE kind = 'apply_webhook'")
-    assert jobs == [("ready", 1, "settlement raised InvalidToken")]
+    assert jobs == [("ready", 1, "settlement raised UnsealError")]
 
 
 def test_a_text_that_postgres_cannot_hold_does_not_keep_the_news_from_a_payment(context: JobContext) -> None:
