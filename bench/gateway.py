@@ -1,7 +1,7 @@
 """Whether the gateway's troubles reach those who pay: accepting while it is well, answers after 10 s, or is down.
 
-Rounds of the three states in turn, each state first in a third of them, at a steady rate well below what is possible, with the whole fleet running. Between
-two states the backlog is worked off, so that none inherits another's.
+Rounds of the three states in turn, each state first in a third of them, at a steady rate well below what is possible,
+with the whole fleet running. Between two states the backlog is worked off, so that none inherits another's.
 """
 
 from statistics import median

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 from typing import TYPE_CHECKING
@@ -102,6 +103,7 @@ def run_worker(
     """
     workers = QueueWorkers(broker, context, queues, watched)
     workers.start()
+    gc.freeze()  # what is here now stays: the collector need not walk it again and again
     _log.info("worker.started", pid=os.getpid())
     try:
         while not stop.wait(_WATCH_SECONDS):
