@@ -260,11 +260,11 @@ class Supervisor:
         running.backoff = min(running.backoff * 2, self._backoff_max_seconds)
 
     def _restart(self, running: _Running) -> None:
-        running.restarts += 1
         running.due = None
         running.started = time.monotonic()
         try:
             running.process = self._spawn(running.child, running.log)
+            running.restarts += 1  # after the process is there: who waits for the count asks for its number next
         except SupervisorError as error:
             self._report(f"{error}; trying again in {running.backoff:g} s")
             running.due = time.monotonic() + running.backoff
