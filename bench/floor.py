@@ -9,6 +9,7 @@ import atexit
 import itertools
 import secrets
 import sys
+from datetime import timedelta
 
 from flask import Flask, Response
 
@@ -54,6 +55,7 @@ def application() -> Flask:
             channels=(),
             callback_url=None,
             metadata={"cart": "c-0000000000"},
+            patience=timedelta(hours=24),
         )
         with database.connection() as connection:
             payments.accept_payment(

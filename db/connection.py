@@ -10,7 +10,7 @@ import psycopg
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import ConnectionPool, PoolTimeout
 
-from domain.errors import UnavailableError
+from domain.errors import ContendedError, ReadOnlyError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -94,7 +94,11 @@ def translated_errors() -> Generator[None]:
     """Turn "Postgres is not there" into UnavailableError; a broken constraint or bad SQL stays what it is: a defect."""
     try:
         yield
-    except (PoolTimeout, psycopg.errors.ReadOnlySqlTransaction) as error:
+    except psycopg.errors.ReadOnlySqlTransaction as error:
+        raise ReadOnlyError(str(error)) from error
+    except psycopg.errors.LockNotAvailable as error:
+        raise ContendedError(str(error)) from error
+    except PoolTimeout as error:
         raise UnavailableError(str(error)) from error
     except psycopg.OperationalError as error:
         raise UnavailableError(str(error).strip() or type(error).__name__) from error

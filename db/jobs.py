@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from domain.jobs import ClaimedJob
+from psycopg.types.json import Jsonb
+
+from domain.jobs import QUEUE_OF, ClaimedJob
 from domain.retry import Park, Postpone, RetryIn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from uuid import UUID
 
     from db.connection import Connection
@@ -94,6 +96,18 @@ RETURNING id, kind, queue
 """
 _RETURN_DEAD = "UPDATE jobs SET sent_at = NULL WHERE id = ANY(%(ids)s) AND state = 'dead'"
 
+# A job that only waits for its time is brought forward by a request for the same thing; one that waits after a failure
+# is not, or impatient clients would use up its tries.
+_ENQUEUE = """
+INSERT INTO jobs (id, kind, queue, payload, dedupe_key, run_at, correlation_id, created_at)
+SELECT coalesce(%(id)s, payfleet_uuid7(at)), %(kind)s, %(queue)s, %(payload)s, %(dedupe_key)s,
+    at + make_interval(secs => %(delay_seconds)s), %(correlation_id)s, at
+FROM (SELECT payfleet_now() AS at) AS clock
+ON CONFLICT (dedupe_key) WHERE dedupe_key IS NOT NULL AND state <> 'dead'
+DO UPDATE SET run_at = EXCLUDED.run_at
+WHERE jobs.state = 'ready' AND jobs.failures = 0 AND jobs.run_at > EXCLUDED.run_at
+"""
+
 _SCAN_BACK_SECONDS = 600.0  # dead index entries older than this are not walked at every poll
 _SCAN_ALL_SECONDS = 10.0 * 365 * 86400
 
@@ -108,6 +122,33 @@ class DueJob:
     id: UUID
     kind: str
     queue: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    """A job to put into the ledger. With a dedupe key it joins a live job of that name, if there is one."""
+
+    kind: JobKind
+    payload: Mapping[str, str]
+    correlation_id: str
+    id: UUID | None = None
+    dedupe_key: str | None = None
+    delay_seconds: float = 0.0
+
+
+def enqueue_jobs(tx: Connection, jobs: Iterable[NewJob]) -> None:
+    """Put jobs into the ledger, to be committed with whatever made them necessary."""
+    for job in jobs:
+        parameters = {
+            "id": job.id,
+            "kind": job.kind,
+            "queue": QUEUE_OF[job.kind],
+            "payload": Jsonb(job.payload),
+            "dedupe_key": job.dedupe_key,
+            "delay_seconds": job.delay_seconds,
+            "correlation_id": job.correlation_id,
+        }
+        tx.execute(_ENQUEUE, parameters)
 
 
 def claim_jobs(connection: Connection, *, kind: JobKind, ids: Sequence[UUID], lease_seconds: float) -> list[ClaimedJob]:

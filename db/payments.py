@@ -5,24 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import psycopg
 from psycopg.types.json import Jsonb
 
+from db.orders import release_orders
+from domain.errors import PayfleetError
 from domain.jobs import QUEUE_OF, JobKind
 from domain.money import Currency, Money
-from domain.payment import Change, FactName, Instrument, Payment, PaymentStatus, Source
+from domain.payment import LIVE, Change, FactName, Instrument, Payment, PaymentStatus, Source
 from domain.rendering import render_payment
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from datetime import timedelta
     from uuid import UUID
 
     from db.connection import Connection
 
-# One round trip, one commit: the key, the payment, the first line of its history and the job that will serve it.
-# Nothing is inserted when the key is taken, or when the currency does not take this amount.
+# One round trip, one commit: the key, the order, the payment, the first line of its history and the job that will serve
+# it, which bears the payment's id. Nothing is inserted when the key is taken, or when the currency does not take this
+# amount; an order that has a live payment already breaks the whole statement.
 _ACCEPT = """
 WITH fresh AS MATERIALIZED (
-    SELECT at, payfleet_uuid7(at) AS payment_id, payfleet_uuid7(at) AS job_id
+    SELECT at, payfleet_uuid7(at) AS payment_id
     FROM (SELECT payfleet_now() AS at) AS clock
     WHERE EXISTS (
         SELECT FROM supported_currencies
@@ -35,26 +40,30 @@ WITH fresh AS MATERIALIZED (
     RETURNING payment_id
 ), accepted AS (
     INSERT INTO payments (id, user_id, order_id, amount, currency, email_sealed, channels, callback_url, metadata,
-        created_at, updated_at)
+        payment_method_id, save_payment_method, created_at, updated_at, expires_at)
     SELECT payment_id, %(user_id)s, %(order_id)s, %(amount)s, %(currency)s, %(email_sealed)s, %(channels)s,
-        %(callback_url)s, %(metadata)s, at, at
+        %(callback_url)s, %(metadata)s, %(payment_method_id)s, %(save_payment_method)s, at, at, at + %(patience)s
     FROM fresh WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM claimed)
-    RETURNING id, created_at
+    RETURNING id, created_at, expires_at
+), live AS (
+    INSERT INTO live_orders (order_id, payment_id) SELECT %(order_id)s, id FROM accepted
 ), history AS (
     INSERT INTO payment_history (payment_id, version, fact, status, source, correlation_id, created_at)
     SELECT id, 1, %(fact)s, 'PENDING', %(source)s, %(correlation_id)s, created_at FROM accepted
 ), job AS (
     INSERT INTO jobs (id, kind, queue, payload, run_at, correlation_id, trace_context, created_at)
-    SELECT job_id, %(job_kind)s, %(job_queue)s, jsonb_build_object('payment_id', accepted.id), at,
-        %(correlation_id)s, %(trace_context)s, at
-    FROM accepted, fresh
+    SELECT id, %(job_kind)s, %(job_queue)s, jsonb_build_object('payment_id', id), created_at,
+        %(correlation_id)s, %(trace_context)s, created_at
+    FROM accepted
 )
-SELECT id, created_at FROM accepted
+SELECT id, created_at, expires_at FROM accepted
 """
 _COLUMNS = """
     p.id, p.user_id, p.order_id, p.amount, p.currency, p.status, p.version, p.reference_sequence, p.created_at,
     p.access_code, p.authorization_url, p.gateway_transaction_id, p.channel, p.card_type, p.card_brand, p.card_last4,
-    p.card_exp_month, p.card_exp_year, p.failure_code, p.failure_message, p.review_reason, p.paid_at, p.metadata
+    p.card_exp_month, p.card_exp_year, p.failure_code, p.failure_message, p.review_reason, p.paid_at, p.metadata,
+    p.expires_at, p.next_action, p.payment_method_id, p.save_payment_method, p.refunds_reserved, p.refunded,
+    p.flagged_transactions, p.verified_at, p.gateway_status, p.verification_error
 """
 _GET = f"SELECT {_COLUMNS} FROM payments p WHERE p.id = %(id)s"  # noqa: S608 - made of constants
 # With their span beside them, a prepared plan looks only into the partitions that sorted ids can be in. (A join to
@@ -76,7 +85,8 @@ WITH change AS MATERIALIZED (
         id uuid, status payment_status, version integer, access_code text, authorization_url text,
         gateway_transaction_id numeric, gateway_response jsonb, channel text, card_type text, card_brand text,
         card_last4 text, card_exp_month smallint, card_exp_year smallint, failure_code text, failure_message text,
-        review_reason text, paid_at timestamptz,
+        review_reason text, paid_at timestamptz, next_action jsonb, refunds_reserved bigint, refunded bigint,
+        flagged_transactions jsonb,
         fact text, source text, details jsonb, correlation_id text, event text, data jsonb)
 ), moved AS (
     UPDATE payments p SET status = c.status, version = c.version, access_code = c.access_code,
@@ -84,7 +94,8 @@ WITH change AS MATERIALIZED (
         gateway_response = coalesce(c.gateway_response, p.gateway_response), channel = c.channel,
         card_type = c.card_type, card_brand = c.card_brand, card_last4 = c.card_last4,
         card_exp_month = c.card_exp_month, card_exp_year = c.card_exp_year, failure_code = c.failure_code,
-        failure_message = c.failure_message, review_reason = c.review_reason,
+        failure_message = c.failure_message, review_reason = c.review_reason, next_action = c.next_action,
+        refunds_reserved = c.refunds_reserved, refunded = c.refunded, flagged_transactions = c.flagged_transactions,
         -- Some answers about paid transactions carry no time: then it is when we heard of it.
         paid_at = CASE WHEN c.status = 'SUCCESS' THEN coalesce(c.paid_at, payfleet_now()) ELSE c.paid_at END,
         updated_at = payfleet_now()
@@ -111,6 +122,13 @@ class NewPayment:
     channels: Sequence[str]
     callback_url: str | None
     metadata: Mapping[str, Any]
+    patience: timedelta
+    payment_method_id: UUID | None = None
+    save_payment_method: bool = False
+
+
+class LiveOrderError(PayfleetError):
+    """The order has a payment already that waits for its customer, or has paid it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +156,12 @@ def accept_payment(
         The payment, or None when nothing was stored: the caller used the key before, or the currency is not active
         or does not take this amount (`get_idempotency_key` and `get_currency_limits` tell which).
 
+    Raises:
+        LiveOrderError: the order has a live payment (`db.orders.get_live_payment` tells which).
+        ContendedError: a request with the same key, or for the same order, has been under way for too long.
+
     """
+    kind = JobKind.INITIALIZE_PAYMENT if new.payment_method_id is None else JobKind.CHARGE_PAYMENT_METHOD
     parameters = {
         "caller": caller,
         "key": key,
@@ -151,14 +174,22 @@ def accept_payment(
         "channels": list(new.channels),
         "callback_url": new.callback_url,
         "metadata": Jsonb(new.metadata),
+        "patience": new.patience,
+        "payment_method_id": new.payment_method_id,
+        "save_payment_method": new.save_payment_method,
         "fact": FactName.ACCEPTED,
         "source": Source.CLIENT,
-        "job_kind": JobKind.INITIALIZE_PAYMENT,
-        "job_queue": QUEUE_OF[JobKind.INITIALIZE_PAYMENT],
+        "job_kind": kind,
+        "job_queue": QUEUE_OF[kind],
         "correlation_id": correlation_id,
         "trace_context": trace_context,
     }
-    row = connection.execute(_ACCEPT, parameters).fetchone()
+    try:
+        row = connection.execute(_ACCEPT, parameters).fetchone()
+    except psycopg.errors.UniqueViolation as error:
+        if error.diag.constraint_name == "live_orders_pkey":
+            raise LiveOrderError(new.order_id) from None
+        raise
     if row is None:
         return None
     return Payment(
@@ -171,6 +202,9 @@ def accept_payment(
         reference_sequence=1,
         created_at=row[1],
         metadata=new.metadata,
+        expires_at=row[2],
+        payment_method_id=new.payment_method_id,
+        save_payment_method=new.save_payment_method,
     )
 
 
@@ -212,9 +246,13 @@ class SourcedChange:
 
 def write_changes(tx: Connection, changes: Sequence[SourcedChange]) -> None:
     """Write the changes of payments locked in this transaction, each with its history line and its event."""
-    if changes:
-        ids = sorted({sourced.change.after.id for sourced in changes})
-        tx.execute(_WRITE_CHANGES, {"ids": ids, "changes": Jsonb([_record(change) for change in changes])})
+    if not changes:
+        return
+    ids = sorted({sourced.change.after.id for sourced in changes})
+    tx.execute(_WRITE_CHANGES, {"ids": ids, "changes": Jsonb([_record(change) for change in changes])})
+    over = [sourced.change.after for sourced in changes if sourced.change.after.status not in LIVE]
+    if over:
+        release_orders(tx, over)
 
 
 def _record(sourced: SourcedChange) -> dict[str, Any]:
@@ -238,12 +276,16 @@ def _record(sourced: SourcedChange) -> dict[str, Any]:
         "failure_message": after.failure_message,
         "review_reason": after.review_reason,
         "paid_at": after.paid_at,
+        "next_action": after.next_action,
+        "refunds_reserved": after.refunds_reserved,
+        "refunded": after.refunded,
+        "flagged_transactions": after.flagged_transactions,
         "fact": change.name,
         "source": sourced.source,
         "details": change.details,
         "correlation_id": sourced.correlation_id,
         "event": change.event,
-        "data": None if change.event is None else render_payment(after),
+        "data": None if change.event is None else change.event_data or render_payment(after),
     }
 
 
@@ -266,4 +308,14 @@ def _payment(row: tuple[Any, ...]) -> Payment:
         review_reason=row[20],
         paid_at=row[21],
         metadata=row[22],
+        expires_at=row[23],
+        next_action=row[24],
+        payment_method_id=row[25],
+        save_payment_method=row[26],
+        refunds_reserved=row[27],
+        refunded=row[28],
+        flagged_transactions=tuple(row[29]),
+        verified_at=row[30],
+        gateway_status=row[31],
+        verification_error=row[32],
     )

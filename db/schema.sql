@@ -15,6 +15,13 @@ CREATE TYPE job_state AS ENUM (
     'dead'
 );
 
+CREATE TYPE payment_method_status AS ENUM (
+    'PENDING',
+    'ACTIVE',
+    'INACTIVE',
+    'REJECTED'
+);
+
 CREATE TYPE payment_status AS ENUM (
     'PENDING',
     'PROCESSING',
@@ -24,6 +31,14 @@ CREATE TYPE payment_status AS ENUM (
     'CANCELLED',
     'REFUNDED',
     'PARTIALLY_REFUNDED'
+);
+
+CREATE TYPE refund_status AS ENUM (
+    'PENDING',
+    'PROCESSING',
+    'NEEDS_ATTENTION',
+    'SUCCESS',
+    'FAILED'
 );
 
 CREATE TYPE webhook_verdict AS ENUM (
@@ -107,8 +122,10 @@ CREATE TABLE idempotency_keys (
     caller text NOT NULL,
     key text NOT NULL,
     fingerprint bytea NOT NULL,
-    payment_id uuid NOT NULL,
+    payment_id uuid,
     created_at timestamp with time zone NOT NULL,
+    refund_id uuid,
+    payment_method_id uuid,
     CONSTRAINT idempotency_keys_key_check CHECK (((length(key) >= 1) AND (length(key) <= 255)))
 );
 
@@ -131,6 +148,12 @@ CREATE TABLE jobs (
     CONSTRAINT jobs_sent_has_time CHECK (((state <> 'sent'::job_state) OR (sent_at IS NOT NULL)))
 )
 WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_threshold='2000', autovacuum_vacuum_cost_delay='0');
+
+CREATE TABLE live_orders (
+    order_id text NOT NULL,
+    payment_id uuid NOT NULL,
+    paid boolean DEFAULT false NOT NULL
+);
 
 CREATE TABLE payment_attempts (
     job_id uuid NOT NULL,
@@ -155,6 +178,32 @@ CREATE TABLE payment_history (
     created_at timestamp with time zone NOT NULL
 )
 PARTITION BY RANGE (payment_id);
+
+CREATE TABLE payment_methods (
+    id uuid NOT NULL,
+    user_id text NOT NULL,
+    status payment_method_status DEFAULT 'PENDING'::payment_method_status NOT NULL,
+    type text,
+    authorization_sealed bytea NOT NULL,
+    email_sealed bytea NOT NULL,
+    signature text,
+    card_type text,
+    card_brand text,
+    card_last4 text,
+    card_exp_month smallint,
+    card_exp_year smallint,
+    bank_name text,
+    account_name text,
+    country_code text,
+    is_default boolean DEFAULT false NOT NULL,
+    merged_into uuid,
+    failure_code text,
+    failure_message text,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    CONSTRAINT payment_methods_default_is_active CHECK (((NOT is_default) OR (status = 'ACTIVE'::payment_method_status))),
+    CONSTRAINT payment_methods_user_id_check CHECK (((length(user_id) >= 1) AND (length(user_id) <= 255)))
+);
 
 CREATE TABLE payments (
     id uuid NOT NULL,
@@ -185,6 +234,16 @@ CREATE TABLE payments (
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
     paid_at timestamp with time zone,
+    expires_at timestamp with time zone,
+    next_action jsonb,
+    payment_method_id uuid,
+    save_payment_method boolean DEFAULT false NOT NULL,
+    refunds_reserved bigint DEFAULT 0 NOT NULL,
+    refunded bigint DEFAULT 0 NOT NULL,
+    flagged_transactions jsonb DEFAULT '[]'::jsonb NOT NULL,
+    verified_at timestamp with time zone,
+    gateway_status text,
+    verification_error text,
     CONSTRAINT payments_amount_check CHECK ((amount > 0)),
     CONSTRAINT payments_order_id_check CHECK (((length(order_id) >= 1) AND (length(order_id) <= 255))),
     CONSTRAINT payments_paid_has_transaction CHECK (((status <> ALL (ARRAY['SUCCESS'::payment_status, 'PARTIALLY_REFUNDED'::payment_status, 'REFUNDED'::payment_status])) OR ((gateway_transaction_id IS NOT NULL) AND (paid_at IS NOT NULL)))),
@@ -194,6 +253,34 @@ CREATE TABLE payments (
     CONSTRAINT payments_version_check CHECK ((version > 0))
 )
 PARTITION BY RANGE (id);
+
+CREATE TABLE refunds (
+    id uuid NOT NULL,
+    payment_id uuid NOT NULL,
+    amount bigint NOT NULL,
+    currency text NOT NULL,
+    status refund_status DEFAULT 'PENDING'::refund_status NOT NULL,
+    version integer DEFAULT 1 NOT NULL,
+    reason text,
+    metadata jsonb DEFAULT '{}'::jsonb NOT NULL,
+    requested_by text NOT NULL,
+    gateway_transaction_id numeric(20,0) NOT NULL,
+    is_surplus boolean DEFAULT false NOT NULL,
+    gateway_refund_id numeric(20,0),
+    gateway_response jsonb,
+    is_unsettled boolean DEFAULT false NOT NULL,
+    sent_at timestamp with time zone,
+    searches smallint DEFAULT 0 NOT NULL,
+    failure_code text,
+    failure_message text,
+    created_at timestamp with time zone NOT NULL,
+    updated_at timestamp with time zone NOT NULL,
+    processed_at timestamp with time zone,
+    CONSTRAINT refunds_amount_check CHECK ((amount > 0)),
+    CONSTRAINT refunds_known_has_id CHECK (((status = ANY (ARRAY['PENDING'::refund_status, 'FAILED'::refund_status])) OR (gateway_refund_id IS NOT NULL))),
+    CONSTRAINT refunds_processed_has_time CHECK (((status = 'SUCCESS'::refund_status) <= (processed_at IS NOT NULL))),
+    CONSTRAINT refunds_version_check CHECK ((version > 0))
+);
 
 CREATE TABLE schema_migrations (
     number integer NOT NULL,
@@ -239,11 +326,17 @@ CREATE TABLE webhook_events (
 ALTER TABLE ONLY events
     ADD CONSTRAINT events_pkey PRIMARY KEY (id);
 
+ALTER TABLE idempotency_keys
+    ADD CONSTRAINT idempotency_keys_made_one_thing CHECK ((num_nonnulls(payment_id, refund_id, payment_method_id) = 1)) NOT VALID;
+
 ALTER TABLE ONLY idempotency_keys
     ADD CONSTRAINT idempotency_keys_pkey PRIMARY KEY (caller, key);
 
 ALTER TABLE ONLY jobs
     ADD CONSTRAINT jobs_pkey PRIMARY KEY (id);
+
+ALTER TABLE ONLY live_orders
+    ADD CONSTRAINT live_orders_pkey PRIMARY KEY (order_id);
 
 ALTER TABLE ONLY payment_attempts
     ADD CONSTRAINT payment_attempts_pkey PRIMARY KEY (job_id, token);
@@ -251,8 +344,17 @@ ALTER TABLE ONLY payment_attempts
 ALTER TABLE ONLY payment_history
     ADD CONSTRAINT payment_history_pkey PRIMARY KEY (payment_id, version);
 
+ALTER TABLE ONLY payment_methods
+    ADD CONSTRAINT payment_methods_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY payments
     ADD CONSTRAINT payments_pkey PRIMARY KEY (id);
+
+ALTER TABLE payments
+    ADD CONSTRAINT payments_refunds_within_amount CHECK (((refunded >= 0) AND (refunded <= refunds_reserved) AND (refunds_reserved <= amount))) NOT VALID;
+
+ALTER TABLE ONLY refunds
+    ADD CONSTRAINT refunds_pkey PRIMARY KEY (id);
 
 ALTER TABLE ONLY schema_migrations
     ADD CONSTRAINT schema_migrations_pkey PRIMARY KEY (number);
@@ -281,9 +383,21 @@ CREATE INDEX jobs_sent_idx ON jobs USING btree (sent_at) WHERE (state = 'sent'::
 
 CREATE INDEX payment_attempts_payment_idx ON payment_attempts USING btree (payment_id);
 
+CREATE UNIQUE INDEX payment_methods_default_idx ON payment_methods USING btree (user_id) WHERE is_default;
+
+CREATE INDEX payment_methods_user_idx ON payment_methods USING btree (user_id, id);
+
 CREATE INDEX payments_order_idx ON payments USING btree (order_id);
 
 CREATE INDEX payments_user_idx ON payments USING btree (user_id, id);
+
+CREATE UNIQUE INDEX refunds_gateway_idx ON refunds USING btree (gateway_refund_id) WHERE (gateway_refund_id IS NOT NULL);
+
+CREATE UNIQUE INDEX refunds_one_unsettled_idx ON refunds USING btree (gateway_transaction_id) WHERE is_unsettled;
+
+CREATE INDEX refunds_payment_idx ON refunds USING btree (payment_id, id);
+
+CREATE UNIQUE INDEX refunds_surplus_idx ON refunds USING btree (gateway_transaction_id) WHERE (is_surplus AND (status <> 'FAILED'::refund_status));
 
 CREATE INDEX webhook_events_received_idx ON webhook_events USING btree (received_at) WHERE (verdict = 'received'::webhook_verdict);
 

@@ -24,12 +24,21 @@ class EventType(StrEnum):
     PAYMENT_INITIATED = "payment.initiated"
     PAYMENT_SUCCEEDED = "payment.succeeded"
     PAYMENT_FAILED = "payment.failed"
+    PAYMENT_ABANDONED = "payment.abandoned"
+    PAYMENT_DUPLICATE = "payment.duplicate"
     PAYMENT_FLAGGED = "payment.flagged"
+    REFUND_INITIATED = "refund.initiated"
+    REFUND_COMPLETED = "refund.completed"
+    REFUND_FAILED = "refund.failed"
+    REFUND_NEEDS_ATTENTION = "refund.needs_attention"
 
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One event as its row holds it; `data` is what the API shows of the payment at that moment.
+    """One event as its row holds it.
+
+    The subject is always a payment, so that whoever follows a payment finds its refunds too. `data` is what the API
+    shows of the payment, or of the refund, at that moment.
 
     The type is plain text: during a deploy an old relay carries types it does not know.
     """

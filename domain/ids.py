@@ -23,6 +23,8 @@ class Prefix(StrEnum):
     """What an identifier names."""
 
     PAYMENT = "pay"
+    REFUND = "rfd"
+    PAYMENT_METHOD = "pm"
     EVENT = "evt"
     JOB = "job"
     WEBHOOK = "whk"

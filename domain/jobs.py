@@ -15,6 +15,8 @@ class Queue(StrEnum):
     """The RabbitMQ queues; each has its own worker threads, and a dead-letter queue named `<queue>.XQ`."""
 
     PAYMENTS = "payments"
+    VERIFICATIONS = "verifications"
+    REFUNDS = "refunds"
     WEBHOOKS = "webhooks"
 
 
@@ -22,13 +24,30 @@ class JobKind(StrEnum):
     """What a job does; the name is also its actor's name in messages, so renaming one strands old messages."""
 
     INITIALIZE_PAYMENT = "initialize_payment"
+    CHARGE_PAYMENT_METHOD = "charge_payment_method"
+    VERIFY_PAYMENT = "verify_payment"
+    CHECK_PAYMENT_METHOD = "check_payment_method"
+    DEACTIVATE_PAYMENT_METHOD = "deactivate_payment_method"
+    SEND_REFUND = "send_refund"
+    CHECK_REFUND = "check_refund"
     APPLY_WEBHOOK = "apply_webhook"
 
 
 QUEUE_OF: dict[JobKind, Queue] = {
     JobKind.INITIALIZE_PAYMENT: Queue.PAYMENTS,
+    JobKind.CHARGE_PAYMENT_METHOD: Queue.PAYMENTS,
+    JobKind.VERIFY_PAYMENT: Queue.VERIFICATIONS,
+    JobKind.CHECK_PAYMENT_METHOD: Queue.VERIFICATIONS,
+    JobKind.DEACTIVATE_PAYMENT_METHOD: Queue.VERIFICATIONS,
+    JobKind.SEND_REFUND: Queue.REFUNDS,
+    JobKind.CHECK_REFUND: Queue.REFUNDS,
     JobKind.APPLY_WEBHOOK: Queue.WEBHOOKS,
 }
+
+
+def dedupe_key(kind: JobKind, subject: UUID) -> str:
+    """Name the work of one kind on one subject: as long as a job of that name waits, no second one is made."""
+    return f"{kind}:{subject}"
 
 
 class JobState(StrEnum):

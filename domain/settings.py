@@ -7,7 +7,9 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from domain.channels import Channel, Features
 from domain.errors import SettingsError
+from domain.money import Currency
 
 _HS256_KEY_BYTES_MIN = 32  # RFC 7518 §3.2: a key as long as the hash output
 
@@ -26,16 +28,30 @@ class Settings(BaseSettings):
     database_pool_min: int = Field(default=2, ge=0)
     database_pool_max: int = Field(default=10, ge=1)
     redis_url: SecretStr | None = None
+    redis_ttl_default: int = Field(default=300, ge=1)
     rabbitmq_url: SecretStr | None = None
     rabbitmq_exchange: str = "payment_events"
     paystack_secret_key: SecretStr
+    paystack_public_key: str | None = None
     paystack_base_url: str = "https://api.paystack.co"
     paystack_callback_url: str | None = None
+    user_service_url: str | None = None
+    order_service_url: str | None = None
     jwt_secret: SecretStr | None = None
     jwt_public_key: str | None = None
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     encryption_key: Annotated[tuple[SecretStr, ...], NoDecode] = Field(min_length=1)
+    rate_limit_window_ms: int = Field(default=60_000, ge=1_000)
+    rate_limit_max_requests: int = Field(default=100, ge=1)
+    rate_limit_payment_max: int = Field(default=10, ge=1)
+    enable_card_payments: bool = True
+    enable_bank_transfer: bool = True
+    enable_mobile_money: bool = True
+    enable_ussd: bool = True
+    enable_multi_currency: bool = True
+    enable_duplicate_refund: bool = False
+    enable_refund_resend: bool = True
     log_level: str = "info"
 
     @field_validator("encryption_key", mode="before")
@@ -69,6 +85,21 @@ class Settings(BaseSettings):
     def is_live(self) -> bool:
         """Whether real money moves."""
         return self.paystack_secret_key.get_secret_value().startswith("sk_live_")
+
+    @property
+    def features(self) -> Features:
+        """What the ENABLE_… flags leave on."""
+        switches = {
+            Channel.CARD: self.enable_card_payments,
+            Channel.APPLE_PAY: self.enable_card_payments,
+            Channel.BANK_TRANSFER: self.enable_bank_transfer,
+            Channel.MOBILE_MONEY: self.enable_mobile_money,
+            Channel.USSD: self.enable_ussd,
+        }
+        return Features(
+            channels_off=frozenset(channel for channel, on in switches.items() if not on),
+            currencies=frozenset(Currency) if self.enable_multi_currency else frozenset({Currency.NGN}),
+        )
 
 
 def load() -> Settings:

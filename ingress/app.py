@@ -47,7 +47,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     register_error_handlers(app)
     app.register_blueprint(health_blueprint(database))
     room = WaitingRoom(database, _WAITING_PLACES)
-    app.register_blueprint(payments_blueprint(database, seal, Authenticator(settings), room))
+    app.register_blueprint(payments_blueprint(database, seal, Authenticator(settings), room, settings.features))
     app.register_blueprint(webhooks_blueprint(database, seal, settings.paystack_secret_key.get_secret_value().encode()))
     return app
 

@@ -12,7 +12,7 @@ import structlog
 from flask import Flask, Response, g
 from werkzeug.exceptions import HTTPException
 
-from domain.errors import STATUS_OF, ErrorCode, RefusedError, UnavailableError
+from domain.errors import STATUS_OF, ContendedError, ErrorCode, ReadOnlyError, RefusedError, UnavailableError
 from domain.instants import instant
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ _HEADERS: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
 }
 _RETRY_AFTER_UNAVAILABLE_SECONDS = 2
+_RETRY_AFTER_READ_ONLY_SECONDS = 10
 
 
 def answer(
@@ -98,6 +99,26 @@ def register_error_handlers(app: Flask) -> None:
     def _refused(error: RefusedError) -> Response:
         headers = {"WWW-Authenticate": "Bearer"} if error.code is ErrorCode.UNAUTHORIZED else None
         return refuse(error.code, error.message, details=error.details, field=error.field, headers=headers)
+
+    @app.errorhandler(ContendedError)
+    def _contended(error: ContendedError) -> Response:
+        _log.warning("request.contended", error=str(error), request_id=g.request_id)
+        return refuse(
+            ErrorCode.REQUEST_IN_PROGRESS,
+            "A request with the same key, or for the same thing, is still being stored.",
+            details="Send the same request again in a moment, with the same Idempotency-Key.",
+            headers={"Retry-After": str(_RETRY_AFTER_UNAVAILABLE_SECONDS)},
+        )
+
+    @app.errorhandler(ReadOnlyError)
+    def _read_only(error: ReadOnlyError) -> Response:
+        _log.warning("request.read_only", error=str(error), request_id=g.request_id)
+        return refuse(
+            ErrorCode.MAINTENANCE_MODE,
+            "Payfleet's database takes no writes now; nothing was stored.",
+            details="Reading works. Send the same request again later, with the same Idempotency-Key.",
+            headers={"Retry-After": str(_RETRY_AFTER_READ_ONLY_SECONDS)},
+        )
 
     @app.errorhandler(UnavailableError)
     def _unavailable(error: UnavailableError) -> Response:

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
-from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from flask import Blueprint, Response, g, request
+from flask import Blueprint, Response, g
 
-from db import currencies, idempotency, payments
-from db.payments import NewPayment
+from db import currencies, idempotency, orders, payments
+from db.payments import LiveOrderError, NewPayment
+from domain.channels import Features, offered_channels, patience
 from domain.errors import ErrorCode, RefusedError
 from domain.ids import MalformedIdError, Prefix, parse, show
 from domain.money import Money
+from domain.payment import PaymentStatus
 from domain.rendering import render_payment
+from ingress.accepted import Accepted
 from ingress.bodies import parse as parse_model
 from ingress.bodies import read_body
 from ingress.envelope import answer
+from ingress.idempotency import fingerprint_of, idempotency_key, key_reused
 from ingress.schemas import PaymentRequest
-from ingress.waiting import is_worth_telling, preferred_wait
+from ingress.waiting import Awaited, preferred_wait
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -30,12 +32,21 @@ if TYPE_CHECKING:
     from ingress.auth import Authenticator, Caller
     from ingress.waiting import WaitingRoom
 
-_KEY_LENGTH_MAX = 255
-_RETRY_AFTER_SECONDS = "1"
+
+def _is_payable_or_decided(payment: Payment) -> bool:
+    """Whether a new payment has come as far as its client waits for."""
+    return (
+        payment.authorization_url is not None
+        or payment.next_action is not None
+        or payment.status is not PaymentStatus.PENDING
+    )
+
+
+_PAYABLE = Awaited(payments.get_payments, _is_payable_or_decided)
 
 
 def payments_blueprint(
-    database: Database, seal: Seal, authenticator: Authenticator, waiting_room: WaitingRoom
+    database: Database, seal: Seal, authenticator: Authenticator, waiting_room: WaitingRoom, features: Features
 ) -> Blueprint:
     """Make the routes."""
     routes = Blueprint("payments", __name__)
@@ -43,16 +54,24 @@ def payments_blueprint(
     @routes.post("/payments")
     def create_payment() -> Response:
         caller = authenticator.caller()
-        key, seconds = _idempotency_key(), preferred_wait()
+        key, seconds = idempotency_key(), preferred_wait()
         body = read_body()
         wanted = parse_model(PaymentRequest, body.values)
         if not caller.may_pay_for(wanted.user_id):
             raise RefusedError(
                 ErrorCode.INSUFFICIENT_PERMISSIONS, "This token may not pay for that user.", field="userId"
             )
-        fingerprint = hashlib.sha256(body.canonical).digest()
-        payment, replayed = _accept(database, seal, caller=caller, wanted=wanted, key=key, fingerprint=fingerprint)
-        return _accepted(payment, seconds, waiting_room, replayed=replayed)
+        new = _new_payment(wanted, seal, features)
+        payment, replayed = _accept(database, new, caller=caller, key=key, fingerprint=fingerprint_of(body))
+        accepted = Accepted(
+            resource=payment,
+            subject=payment.id,
+            location=f"/payments/{show(Prefix.PAYMENT, payment.id)}",
+            awaited=_PAYABLE,
+            render=render_payment,
+            replayed=replayed,
+        )
+        return accepted.answer(waiting_room, seconds)
 
     @routes.get("/payments/<payment_id>")
     def show_payment(payment_id: str) -> Response:
@@ -67,78 +86,49 @@ def payments_blueprint(
     return routes
 
 
-def _accept(
-    database: Database,
-    seal: Seal,
-    *,
-    caller: Caller,
-    wanted: PaymentRequest,
-    key: str | None,
-    fingerprint: bytes,
-) -> tuple[Payment, bool]:
-    """Store the payment, or find the one that this key made before."""
-    new = NewPayment(
+def _new_payment(wanted: PaymentRequest, seal: Seal, features: Features) -> NewPayment:
+    channels = offered_channels(wanted.currency, wanted.wanted_channels, features)
+    return NewPayment(
         user_id=wanted.user_id,
         order_id=wanted.order_id,
         money=Money(wanted.amount, wanted.currency),
         email_sealed=seal.seal(wanted.email.encode()),
-        channels=[channel.value for channel in wanted.wanted_channels],
+        channels=[channel.value for channel in channels],
         callback_url=wanted.callback_url,
         metadata=wanted.metadata,
+        patience=patience(wanted.currency, channels),
+        save_payment_method=wanted.save_payment_method,
     )
+
+
+def _accept(
+    database: Database, new: NewPayment, *, caller: Caller, key: str | None, fingerprint: bytes
+) -> tuple[Payment, bool]:
+    """Store the payment, or find the one that this key made before."""
     with database.connection() as connection:
-        payment = payments.accept_payment(
-            connection,
-            new=new,
-            caller=caller.subject,
-            key=key,
-            fingerprint=fingerprint,
-            correlation_id=g.request_id,
-            trace_context=g.trace_context,
-        )
+        try:
+            payment = payments.accept_payment(
+                connection,
+                new=new,
+                caller=caller.subject,
+                key=key,
+                fingerprint=fingerprint,
+                correlation_id=g.request_id,
+                trace_context=g.trace_context,
+            )
+        except LiveOrderError:
+            raise _duplicate(orders.get_live_payment(connection, new.order_id)) from None
         if payment is not None:
             return payment, False
         used = None if key is None else idempotency.get_idempotency_key(connection, caller=caller.subject, key=key)
         if used is None:
-            raise _outside_limits(new.money, currencies.get_currency_limits(connection, wanted.currency))
-        if used.fingerprint != fingerprint:
-            raise RefusedError(
-                ErrorCode.IDEMPOTENCY_KEY_REUSED,
-                "This Idempotency-Key was used with another body.",
-                details=f"It made {show(Prefix.PAYMENT, used.payment_id)}.",
-                field="Idempotency-Key",
-            )
+            raise _outside_limits(new.money, currencies.get_currency_limits(connection, new.money.currency))
+        if used.fingerprint != fingerprint or used.payment_id is None:
+            raise key_reused(used)
         earlier = payments.get_payment(connection, used.payment_id)
         if earlier is None:
             raise _no_such_payment()
         return earlier, True
-
-
-def _accepted(payment: Payment, seconds: int, waiting_room: WaitingRoom, *, replayed: bool) -> Response:
-    """Answer 202 at once, or 201 if the client would wait and the payment can be paid in time."""
-    headers = {"Location": f"/payments/{show(Prefix.PAYMENT, payment.id)}"}
-    if replayed:
-        headers["Idempotency-Replayed"] = "true"
-    if seconds:
-        headers["Preference-Applied"] = f"wait={seconds}"
-        ready = payment if is_worth_telling(payment) else waiting_room.wait(payment.id, seconds)
-        if ready is not None:
-            return answer(render_payment(ready), HTTPStatus.CREATED, headers)
-    headers["Retry-After"] = _RETRY_AFTER_SECONDS
-    return answer(render_payment(payment), HTTPStatus.ACCEPTED, headers)
-
-
-def _idempotency_key() -> str | None:
-    key = request.headers.get("Idempotency-Key")
-    if key is None:
-        return None
-    if not 0 < len(key) <= _KEY_LENGTH_MAX or not (key.isascii() and key.isprintable()):
-        raise RefusedError(
-            ErrorCode.INVALID_REQUEST,
-            f"An Idempotency-Key has 1 to {_KEY_LENGTH_MAX} printable ASCII characters.",
-            field="Idempotency-Key",
-        )
-    return key
 
 
 def _payment_id(text: str) -> UUID:
@@ -146,6 +136,16 @@ def _payment_id(text: str) -> UUID:
         return parse(Prefix.PAYMENT, text)
     except MalformedIdError:
         raise _no_such_payment() from None
+
+
+def _duplicate(live: UUID | None) -> RefusedError:
+    return RefusedError(
+        ErrorCode.DUPLICATE_PAYMENT,
+        "This order has a payment already.",
+        # Between our look and the other payment's end, the order may have become free again.
+        details=show(Prefix.PAYMENT, live) if live is not None else "Send the request again.",
+        field="orderId",
+    )
 
 
 def _no_such_payment() -> RefusedError:

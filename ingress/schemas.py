@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 from pydantic.alias_generators import to_camel
 
+from domain.channels import Channel
 from domain.money import Currency
 
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
@@ -17,21 +17,6 @@ Email = Annotated[
     StringConstraints(max_length=254, pattern=r"^[^@\s]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z]{2,63}$"),
 ]
 HttpUrl = Annotated[str, StringConstraints(max_length=2048, pattern=r"^https?://[^\s/?#]+[^\s]*$")]
-
-
-class Channel(StrEnum):
-    """How a customer may pay on Paystack's page; which of them work depends on currency and merchant."""
-
-    CARD = "card"
-    BANK = "bank"
-    APPLE_PAY = "apple_pay"
-    USSD = "ussd"
-    QR = "qr"
-    MOBILE_MONEY = "mobile_money"
-    BANK_TRANSFER = "bank_transfer"
-    EFT = "eft"
-    CAPITEC_PAY = "capitec_pay"
-    PAYATTITUDE = "payattitude"
 
 
 class PaymentRequest(BaseModel):
@@ -47,6 +32,7 @@ class PaymentRequest(BaseModel):
     channels: Annotated[list[Channel], Field(max_length=10)] | None = None
     payment_channel: Channel | None = None
     callback_url: HttpUrl | None = None
+    save_payment_method: bool = False
     metadata: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import structlog
 from flask import request
 
-from db import payments
 from domain.errors import ErrorCode, RefusedError
-from domain.payment import PaymentStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
     from uuid import UUID
 
-    from db.connection import Database
-    from domain.payment import Payment
+    from db.connection import Connection, Database
+
+T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
@@ -45,12 +46,22 @@ def preferred_wait() -> int:
     return seconds
 
 
+@dataclass(frozen=True, slots=True)
+class Awaited(Generic[T]):
+    """What a request waits for: how to look it up (many ids in one query), and when it has come far enough."""
+
+    load: Callable[[Connection, Iterable[UUID]], Mapping[UUID, T]]
+    is_ready: Callable[[T], bool]
+
+
 class _Ticket:
     """One waiting request."""
 
-    def __init__(self) -> None:
+    def __init__(self, awaited: Awaited[Any], subject: UUID) -> None:
+        self.awaited = awaited
+        self.subject = subject
         self.done = threading.Event()
-        self.payment: Payment | None = None
+        self.found: Any = None
 
 
 class WaitingRoom:
@@ -60,48 +71,53 @@ class WaitingRoom:
         """Take the database to look into, and how many may wait at once."""
         self._database = database
         self._places = places
-        self._tickets: dict[_Ticket, UUID] = {}
+        self._tickets: set[_Ticket] = set()
         self._lock = threading.Lock()
         self._looking = False
 
-    def wait(self, payment_id: UUID, seconds: float) -> Payment | None:
-        """Wait until a payment can be paid, or is decided; None when that takes too long, or no place is free."""
-        ticket = _Ticket()
+    def wait(self, awaited: Awaited[T], subject: UUID, seconds: float) -> T | None:
+        """Wait until something has come far enough; None when that takes too long, or no place is free."""
+        ticket = _Ticket(awaited, subject)
         with self._lock:
             if len(self._tickets) >= self._places:
                 return None
-            self._tickets[ticket] = payment_id
+            self._tickets.add(ticket)
             if not self._looking:
                 self._looking = True
                 threading.Thread(target=self._look, name="waiting-room", daemon=True).start()
         ticket.done.wait(seconds)
         with self._lock:
-            self._tickets.pop(ticket, None)
-        return ticket.payment
+            self._tickets.discard(ticket)
+        return ticket.found
 
     def _look(self) -> None:
         pause = threading.Event()
         while True:
             pause.wait(_LOOK_SECONDS)
             with self._lock:
-                waiting = dict(self._tickets)
+                waiting = list(self._tickets)
                 if not waiting:
                     self._looking = False
                     return
             try:
                 with self._database.connection() as connection:
-                    found = payments.get_payments(connection, set(waiting.values()))
+                    for load, tickets in _by_load(waiting).items():
+                        _serve(tickets, load(connection, {ticket.subject for ticket in tickets}))
             except Exception as error:  # noqa: BLE001 - this one thread serves all who wait, whatever happened
                 _log.warning("waiting.failed", error=type(error).__name__)
                 pause.wait(_FAILED_LOOK_SECONDS)
-                continue
-            for ticket, payment_id in waiting.items():
-                payment = found.get(payment_id)
-                if payment is not None and is_worth_telling(payment):
-                    ticket.payment = payment
-                    ticket.done.set()
 
 
-def is_worth_telling(payment: Payment) -> bool:
-    """Whether a new payment has come as far as its client waits for: payable, or decided."""
-    return payment.authorization_url is not None or payment.status is not PaymentStatus.PENDING
+def _by_load(tickets: Iterable[_Ticket]) -> dict[Any, list[_Ticket]]:
+    groups: dict[Any, list[_Ticket]] = {}
+    for ticket in tickets:
+        groups.setdefault(ticket.awaited.load, []).append(ticket)
+    return groups
+
+
+def _serve(tickets: Iterable[_Ticket], found: Mapping[UUID, Any]) -> None:
+    for ticket in tickets:
+        subject = found.get(ticket.subject)
+        if subject is not None and ticket.awaited.is_ready(subject):
+            ticket.found = subject
+            ticket.done.set()

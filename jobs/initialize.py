@@ -15,13 +15,13 @@ from uuid import UUID
 from db import attempts, payments
 from db import jobs as ledger
 from db.attempts import AttemptOutcome, NewAttempt, SettledAttempt
-from db.payments import SourcedChange
 from db.sealing import UnsealError
 from domain.errors import ErrorCode
 from domain.jobs import ClaimedJob, JobKind
-from domain.payment import Fact, Initialized, Payment, Source, apply
+from domain.payment import Fact, Initialized, Payment, Source
 from domain.payment import Refused as InitializationRefused
 from domain.retry import Failure, FailureKind, Park, Postpone
+from jobs.applying import Learned, apply_facts
 from jobs.paystack.answers import Done, NotSent, Refused, Throttled, Unknown
 from jobs.paystack.client import InitializeRequest, VerifiedTransaction, is_duplicate_reference
 from jobs.paystack.wire import charged_fact
@@ -210,21 +210,19 @@ def _settled(work: Work, result: Settlement | Exception) -> Settlement:
 def _settle(context: JobContext, tx: Connection, settlements: Sequence[Settlement]) -> None:
     """Write what came of some runs. Only the run that still holds a job may write its effect."""
     held = ledger.finish_jobs(tx, [s.job for s in settlements if s.fact is not None])
-    locked = payments.lock_payments(
-        tx, [s.work.payment.id for s in settlements if s.next_reference or s.job.id in held]
+    apply_facts(
+        tx,
+        [
+            Learned(s.work.payment.id, s.fact, s.source, s.job.correlation_id)
+            for s in settlements
+            if s.fact is not None and s.job.id in held
+        ],
     )
-    changes: list[SourcedChange] = []
     for settlement in settlements:
-        payment = locked.get(settlement.work.payment.id)
         if settlement.failure is not None:
             write_failure(tx, context, settlement.job, settlement.failure)
-        elif settlement.next_reference and payment is not None:
-            _start_over(tx, settlement.job, payment)
-        elif settlement.fact is not None and payment is not None:
-            change = apply(payment, settlement.fact)
-            if change is not None:
-                changes.append(SourcedChange(change, settlement.source, settlement.job.correlation_id))
-    payments.write_changes(tx, changes)
+        elif settlement.next_reference:
+            _start_over(tx, settlement.job, settlement.work.payment)
     _settle_attempts(tx, settlements)
 
 

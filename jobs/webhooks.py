@@ -15,12 +15,12 @@ import orjson
 from pydantic import ValidationError
 
 from db import jobs as ledger
-from db import payments, webhooks
-from db.payments import SourcedChange
+from db import webhooks
 from db.webhooks import HandledWebhook, Verdict
 from domain.ids import MalformedIdError, payment_of
 from domain.jobs import ClaimedJob, JobKind
-from domain.payment import Change, ChargeFailed, Fact, Payment, Source, apply
+from domain.payment import ChargeFailed, Fact, Source
+from jobs.applying import Held, Learned, apply_facts
 from jobs.paystack.wire import Transaction, WebhookEvent, charged_fact, read_json
 from jobs.settling import settle_together
 
@@ -62,35 +62,32 @@ def _apply(context: JobContext, tx: Connection, deliveries: Sequence[Delivery]) 
     held = ledger.finish_jobs(tx, [delivery.job for delivery in deliveries])
     mine = {d.webhook_id: d.job for d in deliveries if d.job.id in held}
     stored = webhooks.get_webhooks(tx, mine)
-    readings = {
+    readings = {  # in the order they came
         s.id: read_event(context.seal.open(s.body_sealed), live=context.live)
         for s in stored.values()
         if s.verdict is Verdict.RECEIVED
     }
-    locked = payments.lock_payments(tx, [r.payment_id for r in readings.values() if r.payment_id is not None])
-    changes: list[SourcedChange] = []
-    handled: list[HandledWebhook] = []
-    for webhook_id, reading in readings.items():  # in the order they came
-        change, verdict, reason = _hold_against(locked, reading)
-        if change is not None:
-            changes.append(SourcedChange(change, Source.WEBHOOK, mine[webhook_id].correlation_id))
-        handled.append(HandledWebhook(webhook_id, verdict, reading.event, reason, reading.payment_id))
-    payments.write_changes(tx, changes)
-    webhooks.mark_webhooks(tx, handled)
+    facts = {
+        webhook_id: Learned(reading.payment_id, reading.fact, Source.WEBHOOK, mine[webhook_id].correlation_id)
+        for webhook_id, reading in readings.items()
+        if reading.fact is not None and reading.payment_id is not None
+    }
+    results = dict(zip(facts, apply_facts(tx, list(facts.values())), strict=True))
+    webhooks.mark_webhooks(tx, [_handled(id_, reading, results.get(id_)) for id_, reading in readings.items()])
 
 
-def _hold_against(locked: dict[UUID, Payment], reading: Reading) -> tuple[Change | None, Verdict, str | None]:
-    """Apply one reading to its locked payment, and keep the payment's new state for the next reading of the batch."""
-    if reading.fact is None or reading.payment_id is None:
-        return None, Verdict.IGNORED, reading.reason
-    payment = locked.get(reading.payment_id)
-    if payment is None:
-        return None, Verdict.IGNORED, "unknown reference"
-    change = apply(payment, reading.fact)
-    if change is None:
-        return None, Verdict.IGNORED, f"no news for a payment in {payment.status}"
-    locked[payment.id] = change.after
-    return change, Verdict.APPLIED, change.after.review_reason
+def _handled(webhook_id: UUID, reading: Reading, held: Held | None) -> HandledWebhook:
+    """Say what became of an event, and why."""
+    verdict = Verdict.IGNORED
+    if held is None:
+        reason = reading.reason
+    elif held.before is None:
+        reason = "unknown reference"
+    elif held.change is None:
+        reason = f"no news for a payment in {held.before.status}"
+    else:
+        verdict, reason = Verdict.APPLIED, held.change.after.review_reason
+    return HandledWebhook(webhook_id, verdict, reading.event, reason, reading.payment_id)
 
 
 def read_event(body: bytes, *, live: bool) -> Reading:

@@ -5,6 +5,7 @@ import hashlib
 import hmac
 import json
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 from uuid import UUID
 
@@ -24,6 +25,7 @@ JWT_SECRET = "a-secret-of-the-tests-that-is-long-enough"
 ENCRYPTION_KEY = base64.urlsafe_b64encode(b"0123456789abcdef0123456789abcdef").decode()
 EMAIL = "ada.lovelace@example.com"
 AUTHORIZATION_CODE = "AUTH_8dfhjjdt"
+_ORDERS = count(1)  # an order has one live payment at a time
 EXCHANGE = "payment_events_test"
 
 
@@ -64,13 +66,16 @@ def try_to_accept(
     key: str | None = None,
     amount: int = 50_000,
     currency: Currency = Currency.NGN,
-    order_id: str = "order-1",
+    order_id: str | None = None,
     user_id: str = "user-1",
     email: str = EMAIL,
     metadata: dict[str, Any] | None = None,
     channels: tuple[str, ...] = (),
     callback_url: str | None = None,
+    payment_method_id: UUID | None = None,
+    save_payment_method: bool = False,
 ) -> Payment | None:
+    order_id = order_id or f"order-{next(_ORDERS)}"
     new = NewPayment(
         user_id=user_id,
         order_id=order_id,
@@ -79,6 +84,9 @@ def try_to_accept(
         channels=channels,
         callback_url=callback_url,
         metadata=metadata or {},
+        patience=timedelta(hours=1),
+        payment_method_id=payment_method_id,
+        save_payment_method=save_payment_method,
     )
     with database.connection() as connection:
         return payments.accept_payment(

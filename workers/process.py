@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 # A thread of `payments` mostly waits: for seats before its batch, for a slow straggler after it. Many of them cost
 # little, and it takes as many stragglers at once to hold the queue up.
-THREADS_OF: dict[Queue, int] = {Queue.PAYMENTS: 24, Queue.WEBHOOKS: 3}
+THREADS_OF: dict[Queue, int] = {Queue.PAYMENTS: 24, Queue.VERIFICATIONS: 8, Queue.REFUNDS: 8, Queue.WEBHOOKS: 3}
 GATEWAY_THREADS = 96  # calls under way at once in one process: three full batches
 
 _WATCH_SECONDS = 1.0

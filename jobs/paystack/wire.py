@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, cast
+from enum import StrEnum
+from typing import Annotated, Any, assert_never, cast
 
 import orjson
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
-from domain.payment import Charged, Instrument
+from domain.method import Authorization
+from domain.payment import Charged, ChargeFailed, Fact, InProgress, Instrument, NotPaid
 
 _MODEL = ConfigDict(extra="ignore", frozen=True)
 
@@ -90,19 +92,39 @@ def _optional_amount(value: object) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _AMOUNT_DIGITS_MAX else None
 
 
+def _yes(value: object) -> bool:
+    """Read a flag; anything but true (null, 1, a text) is no."""
+    return value is True
+
+
 Text = Annotated[str | None, BeforeValidator(_text)]
 
 
-class Authorization(BaseModel):
-    """What a customer paid with. The authorization code is deliberately not read here."""
+class AuthorizationData(BaseModel):
+    """What a customer paid with, and may be charged with again. The code is a secret."""
 
     model_config = _MODEL
 
+    authorization_code: Annotated[SecretStr | None, BeforeValidator(_text)] = None
+    reusable: Annotated[bool, BeforeValidator(_yes)] = False
+    signature: Text = None
+    channel: Text = None
     last4: Text = None
     exp_month: Annotated[int | None, BeforeValidator(_small_number)] = None
     exp_year: Annotated[int | None, BeforeValidator(_small_number)] = None
     card_type: Text = None
     brand: Text = None
+    bank: Text = None
+    account_name: Text = None
+    country_code: Text = None
+
+
+class CustomerData(BaseModel):
+    """Whom a transaction is about."""
+
+    model_config = _MODEL
+
+    email: Annotated[SecretStr | None, BeforeValidator(_text)] = None
 
 
 class Transaction(BaseModel):
@@ -121,7 +143,8 @@ class Transaction(BaseModel):
     gateway_response: Text = None
     message: Text = None
     paid_at: Annotated[datetime | None, BeforeValidator(_instant)] = None
-    authorization: Annotated[Authorization, BeforeValidator(_object)] = Authorization()
+    authorization: Annotated[AuthorizationData, BeforeValidator(_object)] = AuthorizationData()
+    customer: Annotated[CustomerData, BeforeValidator(_object)] = CustomerData()
 
 
 class InitializedTransaction(BaseModel):
@@ -143,8 +166,50 @@ class WebhookEvent(BaseModel):
     data: Any = None
 
 
+class GatewayStatus(StrEnum):
+    """What Paystack says of a transaction (https://paystack.com/docs/payments/verify-payments/#transaction-statuses)."""
+
+    SUCCESS = "success"
+    FAILED = "failed"
+    ABANDONED = "abandoned"
+    """Not paid yet: just opened, a PIN awaited, or declined once and still open to another try."""
+    ONGOING = "ongoing"
+    PENDING = "pending"
+    PROCESSING = "processing"
+    QUEUED = "queued"
+    REVERSED = "reversed"
+    REVERSAL_PENDING = "reversal-pending"
+
+
+def fact_of(transaction: Transaction, raw: dict[str, Any], *, expired: bool) -> Fact | None:
+    """Read what verify says as a fact about the payment; None for a status that means nothing to us.
+
+    Args:
+        transaction: as verify shows it.
+        raw: the answer it was read from.
+        expired: whether the customer has had all the time there is.
+
+    """
+    try:
+        status = GatewayStatus(transaction.status)
+    except ValueError:
+        return None  # the payment stays as it is: a status nobody has heard of is never guessed at
+    match status:
+        case GatewayStatus.SUCCESS | GatewayStatus.REVERSED | GatewayStatus.REVERSAL_PENDING:
+            return charged_fact(transaction, raw)
+        case GatewayStatus.FAILED:
+            reason = transaction.gateway_response or transaction.message or "no reason given"
+            return ChargeFailed(reference=transaction.reference, reason=reason, transaction_id=transaction.id)
+        case GatewayStatus.ABANDONED:
+            return NotPaid(transaction.reference, expired)
+        case GatewayStatus.ONGOING | GatewayStatus.PENDING | GatewayStatus.PROCESSING | GatewayStatus.QUEUED:
+            return InProgress(transaction.reference)
+        case _:
+            assert_never(status)
+
+
 def charged_fact(transaction: Transaction, raw: dict[str, Any]) -> Charged:
-    """Read a successful transaction as a fact about a payment.
+    """Read a transaction that was paid as a fact about a payment.
 
     Where the customer bears the fees, `amount` is more than was asked and `requested_amount` is what was asked.
     """
@@ -165,6 +230,29 @@ def charged_fact(transaction: Transaction, raw: dict[str, Any]) -> Charged:
             card_exp_year=card.exp_year,
         ),
         response=kept_of(raw),
+        reversed=transaction.status == GatewayStatus.REVERSED,
+        authorization=authorization_of(card, transaction.customer.email),
+    )
+
+
+def authorization_of(data: AuthorizationData, email: SecretStr | None) -> Authorization | None:
+    """Read a permission to charge again; None where Paystack gave no code, or does not say for which address."""
+    if data.authorization_code is None or email is None:
+        return None
+    return Authorization(
+        code=data.authorization_code.get_secret_value(),
+        email=email.get_secret_value(),
+        reusable=data.reusable,
+        signature=data.signature,
+        channel=data.channel,
+        card_type=data.card_type,
+        brand=data.brand,
+        last4=data.last4,
+        exp_month=data.exp_month,
+        exp_year=data.exp_year,
+        bank=data.bank,
+        account_name=data.account_name,
+        country_code=data.country_code,
     )
 
 

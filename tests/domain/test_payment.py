@@ -97,10 +97,10 @@ REFUSED = Refused(ErrorCode.PAYSTACK_API_ERROR, "Invalid Email Address Passed")
 def test_each_pair_of_statuses_is_a_listed_move_or_refused(before: PaymentStatus, after: PaymentStatus) -> None:
     start = payment(before)
     if before is after or (before, after) in LISTED:
-        assert machine._next(start, status=after).status is after
+        assert machine.next_version(start, status=after).status is after
     else:
         with pytest.raises(ValueError, match=f"cannot move from {before} to {after}"):
-            machine._next(start, status=after)
+            machine.next_version(start, status=after)
 
 
 def test_money_that_fits_makes_a_payment_succeed() -> None:
