@@ -75,7 +75,7 @@ def try_to_accept(
     payment_method_id: UUID | None = None,
     save_payment_method: bool = False,
 ) -> Payment | None:
-    order_id = order_id or f"order-{next(_ORDERS)}"
+    order_id = f"order-{next(_ORDERS)}" if order_id is None else order_id
     new = NewPayment(
         user_id=user_id,
         order_id=order_id,

@@ -1,5 +1,6 @@
 """One payment from POST to SUCCESS against a running stack, each step with its time."""
 
+import secrets
 import time
 from collections.abc import Callable, Mapping
 from datetime import timedelta
@@ -40,7 +41,7 @@ class Demo:
             f"  curl -s {web_url}/payments \\\n"
             f"    -H 'Authorization: Bearer {_token(env, minutes=60)}' \\\n"
             "    -H 'Content-Type: application/json' -H 'Prefer: wait=10' \\\n"
-            f'    -d \'{{"userId": "{USER}", "orderId": "order_1", "amount": 250000, "currency": "NGN", '
+            f'    -d \'{{"userId": "{USER}", "orderId": "{_order()}", "amount": 250000, "currency": "NGN", '
             '"email": "ada@example.com"}\''
         )
 
@@ -53,7 +54,7 @@ class Demo:
         """
         body = {
             "userId": USER,
-            "orderId": "order_demo",
+            "orderId": _order(),
             "amount": 250_000,
             "currency": "NGN",
             "email": "ada@example.com",
@@ -95,6 +96,11 @@ class Demo:
 
     def _note(self, line: str) -> None:
         self._say(f"  {time.monotonic() - self._started:6.2f} s  {line}")
+
+
+def _order() -> str:
+    """A new order each time: one order has one live payment, and what earlier runs made is still there."""
+    return f"order_{secrets.token_hex(3)}"
 
 
 def _token(env: Mapping[str, str], *, minutes: int) -> str:

@@ -17,12 +17,15 @@ from domain.money import Currency, Money
 from domain.payment import (
     MOVES,
     PAID,
+    Challenged,
     Charged,
     ChargeFailed,
     Fact,
     FactName,
     Initialized,
+    InProgress,
     Instrument,
+    NotPaid,
     Payment,
     PaymentStatus,
     Refused,
@@ -249,9 +252,15 @@ FACTS: st.SearchStrategy[Fact] = st.one_of(
         reason=st.sampled_from(["Declined", "Insufficient Funds"]),
         transaction_id=st.none(),
     ),
+    st.builds(Challenged, reference=REFERENCES, action=st.sampled_from(["open_url", "send_otp"])),
+    st.builds(InProgress, reference=REFERENCES),
+    st.builds(NotPaid, reference=REFERENCES, expired=st.booleans()),
 )
 EVENT_OF = {
     FactName.INITIALIZED: EventType.PAYMENT_INITIATED,
+    FactName.CHALLENGED: EventType.PAYMENT_INITIATED,
+    FactName.PROCESSING: None,
+    FactName.ABANDONED: EventType.PAYMENT_ABANDONED,
     FactName.SUCCEEDED: EventType.PAYMENT_SUCCEEDED,
     FactName.FAILED: EventType.PAYMENT_FAILED,
     FactName.FLAGGED: EventType.PAYMENT_FLAGGED,
@@ -269,7 +278,8 @@ def test_no_sequence_of_facts_breaks_the_rules(start: PaymentStatus, facts: list
         after = change.after
         states.append(after)
         assert after.version == before.version + 1
-        assert change.event is EVENT_OF[change.name]
+        expected = EventType.PAYMENT_DUPLICATE if change.surplus else EVENT_OF[change.name]
+        assert change.event is expected
         assert (after.id, after.money, after.reference) == (before.id, before.money, before.reference)
         if after.status is not before.status:
             assert after.status in MOVES[before.status]

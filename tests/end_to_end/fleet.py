@@ -44,7 +44,7 @@ class Fleet:
             headers["Idempotency-Key"] = key
         body = {
             "userId": "user_1",
-            "orderId": "order_1",
+            "orderId": f"order_{secrets.token_hex(6)}",
             "amount": 250_000,
             "currency": "NGN",
             "email": "ada@example.com",

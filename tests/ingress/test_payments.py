@@ -4,6 +4,7 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from uuid import UUID
 
 import pytest
 from flask import Flask
@@ -16,7 +17,8 @@ from domain.errors import ErrorCode
 from domain.ids import Prefix, parse, show
 from domain.payment import Initialized, Payment, Source, apply
 from ingress import payments as payments_routes
-from ingress.waiting import WaitingRoom
+from ingress.payments import _PAYABLE
+from ingress.waiting import Awaited, WaitingRoom
 from tests.ingress.conftest import ORDER, MakeApp, bearer
 from tests.ingress.test_input import hook, in_envelope, refused
 from tests.patience import eventually
@@ -55,15 +57,20 @@ def test_an_accepted_payment_is_answered_with_all_there_is_to_know(client: Flask
         "reference": payment.reference,
         "authorizationUrl": None,
         "accessCode": None,
+        "nextAction": None,
         "channel": None,
         "cardType": None,
         "cardBrand": None,
         "cardLast4": None,
+        "paymentMethodId": None,
         "paystackTransactionId": None,
+        "refundedAmount": 0,
+        "refundableAmount": 0,
         "failure": None,
         "reviewReason": None,
         "metadata": {"cart": [1, 2.5, None]},
         "createdAt": data["createdAt"],
+        "expiresAt": data["expiresAt"],
         "paidAt": None,
     }
     assert in_envelope(client.get(answer.headers["Location"], headers=bearer()))["data"] == data
@@ -158,33 +165,31 @@ def test_waiters_are_bounded_and_one_look_serves_them_all(database: Database) ->
     room = WaitingRoom(database, places=2)
     one, other, third = (accept(database) for _ in range(3))
     with ThreadPoolExecutor(2) as threads:
-        waiting = [threads.submit(room.wait, payment.id, 30) for payment in (one, other)]
+        waiting = [threads.submit(room.wait, _PAYABLE, payment.id, 30) for payment in (one, other)]
         eventually(lambda: len(room._tickets) == 2)
-        assert room.wait(third.id, 30) is None, "no place is free"
+        assert room.wait(_PAYABLE, third.id, 30) is None, "no place is free"
         make_payable(database, one)
         make_payable(database, other)
         found = [future.result() for future in waiting]
     assert [payment.id for payment in found if payment is not None] == [one.id, other.id]
     make_payable(database, third)
-    late = room.wait(third.id, 30)
+    late = room.wait(_PAYABLE, third.id, 30)
     assert late is not None
 
 
-def test_after_a_failed_look_the_next_waiter_is_served(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_failed_look_the_next_waiter_is_served(database: Database) -> None:
     room = WaitingRoom(database, places=2)
     payment = accept(database)
     make_payable(database, payment)
     failed = threading.Event()
 
-    def breaks(*_: object) -> None:
+    def breaks(*_: object) -> dict[UUID, Payment]:
         failed.set()
         raise RuntimeError("a defect of ours")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(payments_table, "get_payments", breaks)
-        room.wait(payment.id, 0.2)
-        assert failed.is_set()
-    assert room.wait(payment.id, 10) is not None
+    room.wait(Awaited(breaks, _PAYABLE.is_ready), payment.id, 0.2)
+    assert failed.is_set()
+    assert room.wait(_PAYABLE, payment.id, 10) is not None
 
 
 @pytest.fixture

@@ -488,7 +488,8 @@ def test_two_processes_with_the_same_jobs_call_once_each(context: JobContext, pa
 
 def test_a_run_without_anything_to_do_calls_nobody(context: JobContext, paystack: ScriptedPaystack) -> None:
     initialize_payments(context, [])
-    initialize_payments(context, [accept(context.database).id])
+    accept(context.database)
+    initialize_payments(context, [UUID(int=1)])
     assert paystack.calls == []
 
 

@@ -214,7 +214,7 @@ def test_the_money_of_a_second_transaction_is_flagged(context: JobContext, toget
     assert after.review_reason == "paid_twice"
     assert after.gateway_transaction_id == 4_099_260_516
     assert after.paid_at is not None
-    assert event_types(context.database) == ["payment.flagged", "payment.succeeded"]
+    assert event_types(context.database) == ["payment.duplicate", "payment.succeeded"]
 
 
 @pytest.mark.parametrize("reference", ["T1234", "", "pf-", "pf-zzzz", f"pf-{'0' * 26}"])
