@@ -8,7 +8,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from db import attempts, events, jobs, payments, webhooks
+from db import attempts, events, jobs, orders, payments, webhooks
 from db.connection import _SESSION_OPTIONS, Connection
 from db.migrate import migrate
 from tests import services
@@ -31,6 +31,9 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "lock payments": (payments._LOCK_MANY, {"ids": IDS}),
     "order details": (payments._GET_ORDERS, {"ids": IDS}),
     "write changes": (payments._WRITE_CHANGES, {"ids": IDS, "changes": Jsonb([])}),
+    "pay orders": (orders._PAY, {"order_ids": ["a", "b"], "payment_ids": IDS}),
+    "get payers": (orders._GET_PAYERS, {"order_ids": ["a", "b"]}),
+    "release orders": (orders._RELEASE, {"order_ids": ["a", "b"], "payment_ids": IDS}),
     "get webhooks": (webhooks._GET, {"ids": IDS}),
     "mark webhooks": (
         webhooks._MARK,
