@@ -32,10 +32,10 @@ class Channel(StrEnum):
 _C = Channel
 
 CHANNELS_OF: Mapping[Currency, frozenset[Channel]] = {
-    Currency.NGN: frozenset({_C.CARD, _C.BANK, _C.USSD, _C.QR, _C.BANK_TRANSFER, _C.APPLE_PAY, _C.PAYATTITUDE}),
+    Currency.NGN: frozenset({_C.CARD, _C.BANK, _C.USSD, _C.BANK_TRANSFER, _C.APPLE_PAY, _C.PAYATTITUDE}),
     Currency.GHS: frozenset({_C.CARD, _C.MOBILE_MONEY, _C.BANK_TRANSFER}),
     Currency.ZAR: frozenset({_C.CARD, _C.QR, _C.EFT, _C.CAPITEC_PAY, _C.APPLE_PAY}),
-    Currency.KES: frozenset({_C.CARD, _C.MOBILE_MONEY}),
+    Currency.KES: frozenset({_C.CARD, _C.MOBILE_MONEY, _C.BANK_TRANSFER, _C.APPLE_PAY}),
     Currency.USD: frozenset({_C.CARD}),
 }
 """What Paystack offers in each currency (https://paystack.com/docs/payments/payment-channels/)."""

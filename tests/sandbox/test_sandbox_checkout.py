@@ -4,52 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from html import unescape
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
 
 from sandbox.harness import RunningSandbox, WebhookCatcher
+from tests.customer import EXPIRY, Visitor
 
 if TYPE_CHECKING:
     from tests.sandbox.conftest import Api
-
-EXPIRY = "12 / 30"
-
-
-@dataclass
-class Visitor:
-    """A browser without scripts: it keeps the page and posts its forms."""
-
-    url: str
-    page: requests.Response
-    session: requests.Session
-
-    @property
-    def text(self) -> str:
-        return unescape(self.page.text)
-
-    def open(self, query: str = "") -> None:
-        self.page = self.session.get(self.url + query, timeout=10)
-
-    def submit(self, action: str, **fields: str) -> None:
-        turn = re.search(r'name="turn" value="(\d+)"', self.page.text)
-        assert turn, self.page.text
-        form = {"action": action, "turn": turn[1]} | fields
-        self.page = self.session.post(self.url, data=form, timeout=10)
-
-    def card(self, number: str, cvv: str, expiry: str = EXPIRY) -> None:
-        self.submit("card", number=number, cvv=cvv, expiry=expiry)
 
 
 @pytest.fixture
 def visit(api: Api) -> Callable[..., Visitor]:
     def open_checkout(**wanted: Any) -> Visitor:
         url = api.initialize(**({"reference": "r"} | wanted)).json()["data"]["authorization_url"]
-        session = requests.Session()
-        return Visitor(url, session.get(url, timeout=10), session)
+        return Visitor(url)
 
     return open_checkout
 
