@@ -37,11 +37,6 @@ class Fleet:
     session: requests.Session = field(default_factory=requests.Session)
 
     def post_payment(self, *, wait: int = 0, key: str | None = None, **changes: object) -> requests.Response:
-        headers = {"Authorization": f"Bearer {self.token()}"}
-        if wait:
-            headers["Prefer"] = f"wait={wait}"
-        if key:
-            headers["Idempotency-Key"] = key
         body = {
             "userId": "user_1",
             "orderId": f"order_{secrets.token_hex(6)}",
@@ -50,13 +45,28 @@ class Fleet:
             "email": "ada@example.com",
             **changes,
         }
-        return self.session.post(f"{self.web_url}/payments", json=body, headers=headers, timeout=40)
+        return self.post("/payments", body, wait=wait, key=key)
+
+    def post(self, path: str, body: object, *, wait: int = 0, key: str | None = None) -> requests.Response:
+        headers = {"Authorization": f"Bearer {self.token()}"}
+        if wait:
+            headers["Prefer"] = f"wait={wait}"
+        if key:
+            headers["Idempotency-Key"] = key
+        return self.session.post(f"{self.web_url}{path}", json=body, headers=headers, timeout=40)
+
+    def get(self, path: str, **query: str) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {self.token()}"}
+        response = self.session.get(f"{self.web_url}{path}", params=query, headers=headers, timeout=10)
+        assert response.status_code == 200, response.text
+        return response.json()["data"]
 
     def get_payment(self, payment_id: str) -> dict[str, Any]:
-        headers = {"Authorization": f"Bearer {self.token()}"}
-        response = self.session.get(f"{self.web_url}/payments/{payment_id}", headers=headers, timeout=10)
-        response.raise_for_status()
-        return response.json()["data"]
+        return self.get(f"/payments/{payment_id}")
+
+    def wait_for_payment(self, payment_id: str, status: str) -> dict[str, Any]:
+        wait_until(lambda: self.get_payment(payment_id)["status"] == status, f"the payment is {status}")
+        return self.get_payment(payment_id)
 
     def control(self, path: str, **body: object) -> Any:
         response = self.session.post(f"{self.sandbox_url}/_sandbox/{path}", json=body, timeout=30)
@@ -65,6 +75,10 @@ class Fleet:
 
     def book(self) -> Any:
         return self.session.get(f"{self.sandbox_url}/_sandbox/book", timeout=30).json()
+
+    def get_book(self, reference: str) -> Any:
+        """What the sandbox has on its own account of one transaction."""
+        return self.session.get(f"{self.sandbox_url}/_sandbox/book", params={"reference": reference}, timeout=30).json()
 
     def token(self, subject: str = "shop", role: str = "service") -> str:
         return sign_token(make_settings(self.env), subject, [role], timedelta(minutes=10))
