@@ -46,7 +46,7 @@ def read_wanted(body: JsonObject, *, currencies: Sequence[str]) -> Wanted:
 
     """
     email = _email(body.get("email"))
-    amount = _amount(body.get("amount"))
+    amount = read_amount(body.get("amount"))
     currency = body.get("currency") or currencies[0]
     if not isinstance(currency, str) or currency.upper() not in currencies:
         raise unsupported_currency()
@@ -71,8 +71,13 @@ def _email(value: Json) -> str:
     return match[0]
 
 
-def _amount(value: Json) -> int:
-    """Take 100, 100.0 and "100" as 100 subunits, and refuse 100.5."""
+def read_amount(value: Json) -> int:
+    """Take 100, 100.0 and "100" as 100 subunits.
+
+    Raises:
+        RefusalError: 400, if it is no whole number of subunits, not above 0, or above the maximum.
+
+    """
     if value is None or value == "":
         raise missing('"amount" is required')
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
