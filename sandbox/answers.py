@@ -160,6 +160,11 @@ def refund_needs_no_attention() -> RefusalError:
     return RefusalError(422, 'Invalid Refund state, refund status should be "needs-attention"')
 
 
+def customer_not_found() -> RefusalError:
+    """Refuse an e-mail address or code that no customer has; the message is Paystack's, whatever was asked."""
+    return RefusalError(404, "Customer email is invalid for your live domain.", code="customer_not_found")
+
+
 def endpoint_not_built() -> RefusalError:
     """Say plainly that the sandbox, not Paystack, lacks this endpoint."""
     return RefusalError(

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
-from sandbox import checkout, control, control_page, refunding, refunds, transactions
+from sandbox import checkout, control, control_page, customers, refunding, refunds, transactions
 from sandbox.answers import Answer, endpoint_not_built
 from sandbox.gate import Call, Endpoint, guarded
 from sandbox.payments import resume
@@ -28,6 +28,10 @@ _API: tuple[tuple[str, str, str, Endpoint], ...] = (
     ("refund_list", "GET", "/refund", refunds.list_refunds),
     ("refund_fetch", "GET", "/refund/{id}", refunds.fetch),
     ("refund_retry", "POST", "/refund/retry_with_customer_details/{id}", refunds.retry),
+    ("customer_create", "POST", "/customer", customers.create),
+    ("customer_list", "GET", "/customer", customers.list_customers),
+    ("customer_fetch", "GET", "/customer/{email_or_code}", customers.fetch),
+    ("customer_update", "PUT", "/customer/{code}", customers.update),
 )
 
 

@@ -199,6 +199,10 @@ class Book:
             self.add_customer(customer)
         return customer
 
+    def find_customer(self, email_or_code: str) -> Customer | None:
+        """Find a customer by code or, in any case of its letters, by e-mail address."""
+        return self.customers_by_code.get(email_or_code) or self.customers_by_email.get(email_or_code.lower())
+
     def add_customer(self, customer: Customer) -> None:
         """Enter a customer."""
         self.customers[customer.id] = customer
