@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from datetime import timedelta
     from uuid import UUID
 
     from db.connection import Connection
@@ -22,12 +23,10 @@ WITH attempt AS MATERIALIZED (
     INSERT INTO payment_attempts (job_id, token, payment_id, kind, reference, sent_at)
     SELECT job_id, token, payment_id, %(kind)s, reference, payfleet_now() FROM attempt
 )
-SELECT a.job_id FROM attempt a
-WHERE a.token > 1 AND EXISTS (
-    SELECT FROM payment_attempts p
-    WHERE p.payment_id = ANY(%(payment_ids)s::uuid[])
-      AND p.payment_id = a.payment_id AND p.reference = a.reference AND p.outcome = 'unknown'
-)
+SELECT a.job_id, payfleet_now() - max(p.sent_at)
+FROM attempt a JOIN payment_attempts p ON p.payment_id = a.payment_id AND p.reference = a.reference
+WHERE a.token > 1 AND p.payment_id = ANY(%(payment_ids)s::uuid[]) AND p.outcome = 'unknown'
+GROUP BY a.job_id
 """
 _SETTLE = """
 UPDATE payment_attempts p SET outcome = a.outcome::attempt_outcome, detail = a.detail, settled_at = payfleet_now()
@@ -75,8 +74,13 @@ class SettledAttempt:
     detail: str | None
 
 
-def open_attempts(tx: Connection, *, kind: str, attempts: Sequence[NewAttempt]) -> set[UUID]:
-    """Record calls that will be sent now; returns the jobs whose reference has an earlier call of unknown outcome."""
+def open_attempts(tx: Connection, *, kind: str, attempts: Sequence[NewAttempt]) -> dict[UUID, timedelta]:
+    """Record calls that will be sent now.
+
+    Returns:
+        For each job whose reference has an earlier call of unknown outcome, how long ago the newest of those was sent.
+
+    """
     parameters = {
         "kind": kind,
         "job_ids": [a.job_id for a in attempts],
@@ -84,7 +88,7 @@ def open_attempts(tx: Connection, *, kind: str, attempts: Sequence[NewAttempt]) 
         "payment_ids": [a.payment_id for a in attempts],
         "references": [a.reference for a in attempts],
     }
-    return {row[0] for row in tx.execute(_OPEN, parameters).fetchall()}
+    return dict(tx.execute(_OPEN, parameters).fetchall())
 
 
 def settle_attempts(tx: Connection, attempts: Sequence[SettledAttempt]) -> None:

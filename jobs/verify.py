@@ -162,6 +162,7 @@ def _settle(context: JobContext, tx: Connection, looks: Sequence[Look]) -> None:
     # All of them now, in the order of their ids: the notes below write payments that no fact has locked.
     payments.lock_payments(tx, [s.question.payment.id for s in looks])
     apply_facts(
+        context,
         tx,
         [
             Learned(s.question.payment.id, s.fact, Source.VERIFY, s.job.correlation_id)
