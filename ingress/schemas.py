@@ -46,3 +46,11 @@ class PaymentRequest(BaseModel):
     def wanted_channels(self) -> list[Channel]:
         """The channels asked for; empty means all there are."""
         return [self.payment_channel] if self.payment_channel is not None else self.channels or []
+
+
+class VerificationRequest(BaseModel):
+    """The body of `POST /payments/verify`, and the query of `GET`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reference: Annotated[str, StringConstraints(max_length=255)]

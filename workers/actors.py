@@ -12,6 +12,7 @@ import tenacity
 from domain.errors import UnavailableError
 from domain.jobs import QUEUE_OF, JobKind
 from jobs.initialize import initialize_payments
+from jobs.verify import verify_payments
 from jobs.webhooks import apply_webhooks
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _log = structlog.get_logger(__name__)
 
 USE_CASES: dict[JobKind, Callable[[JobContext, Sequence[UUID]], None]] = {
     JobKind.INITIALIZE_PAYMENT: initialize_payments,
+    JobKind.VERIFY_PAYMENT: verify_payments,
     JobKind.APPLY_WEBHOOK: apply_webhooks,
 }
 
