@@ -15,6 +15,7 @@ from ingress.auth import Authenticator
 from ingress.envelope import register_error_handlers
 from ingress.health import health_blueprint
 from ingress.payments import payments_blueprint
+from ingress.refunds import refunds_blueprint
 from ingress.waiting import WaitingRoom
 from ingress.webhooks import webhooks_blueprint
 
@@ -47,7 +48,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     register_error_handlers(app)
     app.register_blueprint(health_blueprint(database))
     room = WaitingRoom(database, _WAITING_PLACES)
-    app.register_blueprint(payments_blueprint(database, seal, Authenticator(settings), room, settings.features))
+    authenticator = Authenticator(settings)
+    app.register_blueprint(payments_blueprint(database, seal, authenticator, room, settings.features))
+    app.register_blueprint(refunds_blueprint(database, authenticator, room))
     app.register_blueprint(webhooks_blueprint(database, seal, settings.paystack_secret_key.get_secret_value().encode()))
     return app
 
