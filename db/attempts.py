@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
+    from datetime import timedelta
     from uuid import UUID
 
     from db.connection import Connection
@@ -22,12 +23,10 @@ WITH attempt AS MATERIALIZED (
     INSERT INTO payment_attempts (job_id, token, payment_id, kind, reference, sent_at)
     SELECT job_id, token, payment_id, %(kind)s, reference, payfleet_now() FROM attempt
 )
-SELECT a.job_id FROM attempt a
-WHERE a.token > 1 AND EXISTS (
-    SELECT FROM payment_attempts p
-    WHERE p.payment_id = ANY(%(payment_ids)s::uuid[])
-      AND p.payment_id = a.payment_id AND p.reference = a.reference AND p.outcome = 'unknown'
-)
+SELECT a.job_id, payfleet_now() - max(p.sent_at)
+FROM attempt a JOIN payment_attempts p ON p.payment_id = a.payment_id AND p.reference = a.reference
+WHERE a.token > 1 AND p.payment_id = ANY(%(payment_ids)s::uuid[]) AND p.outcome = 'unknown'
+GROUP BY a.job_id
 """
 _SETTLE = """
 UPDATE payment_attempts p SET outcome = a.outcome::attempt_outcome, detail = a.detail, settled_at = payfleet_now()
@@ -38,6 +37,11 @@ WHERE p.job_id = ANY(%(job_ids)s::uuid[]) AND p.job_id = a.job_id AND p.token = 
 _RESOLVE = """
 UPDATE payment_attempts SET outcome = %(outcome)s, detail = %(detail)s, settled_at = payfleet_now()
 WHERE payment_id = %(payment_id)s AND reference = %(reference)s AND outcome = 'unknown'
+"""
+_GET_TRIED = """
+SELECT payment_id, reference, bool_or(outcome = 'done') FROM payment_attempts
+WHERE payment_id = ANY(%(payment_ids)s::uuid[]) AND outcome IN ('done', 'unknown')
+GROUP BY payment_id, reference
 """
 
 
@@ -70,8 +74,13 @@ class SettledAttempt:
     detail: str | None
 
 
-def open_attempts(tx: Connection, *, kind: str, attempts: Sequence[NewAttempt]) -> set[UUID]:
-    """Record calls that will be sent now; returns the jobs whose reference has an earlier call of unknown outcome."""
+def open_attempts(tx: Connection, *, kind: str, attempts: Sequence[NewAttempt]) -> dict[UUID, timedelta]:
+    """Record calls that will be sent now.
+
+    Returns:
+        For each job whose reference has an earlier call of unknown outcome, how long ago the newest of those was sent.
+
+    """
     parameters = {
         "kind": kind,
         "job_ids": [a.job_id for a in attempts],
@@ -79,7 +88,7 @@ def open_attempts(tx: Connection, *, kind: str, attempts: Sequence[NewAttempt]) 
         "payment_ids": [a.payment_id for a in attempts],
         "references": [a.reference for a in attempts],
     }
-    return {row[0] for row in tx.execute(_OPEN, parameters).fetchall()}
+    return dict(tx.execute(_OPEN, parameters).fetchall())
 
 
 def settle_attempts(tx: Connection, attempts: Sequence[SettledAttempt]) -> None:
@@ -97,3 +106,11 @@ def resolve_attempts(tx: Connection, *, payment_id: UUID, reference: str, outcom
     """Settle every unknown call under a reference, once Paystack was asked what it knows of it."""
     parameters = {"payment_id": payment_id, "reference": reference, "outcome": outcome, "detail": detail}
     tx.execute(_RESOLVE, parameters)
+
+
+def get_tried_references(connection: Connection, payment_ids: Iterable[UUID]) -> dict[UUID, dict[str, bool]]:
+    """Read under which references Paystack may hold a transaction of these payments; true where it certainly does."""
+    tried: dict[UUID, dict[str, bool]] = {}
+    for payment_id, reference, is_certain in connection.execute(_GET_TRIED, {"payment_ids": list(payment_ids)}):
+        tried.setdefault(payment_id, {})[reference] = is_certain
+    return tried

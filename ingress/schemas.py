@@ -56,3 +56,11 @@ class RefundRequest(BaseModel):
     amount: Annotated[int, Field(strict=True, gt=0, lt=2**63)] | None = None
     reason: Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)] | None = None
     metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+class VerificationRequest(BaseModel):
+    """The body of `POST /payments/verify`, and the query of `GET`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reference: Annotated[str, StringConstraints(max_length=255)]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from db.connection import Connection
     from domain.payment import Change, Fact, Payment, Source
+    from jobs.context import JobContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Held:
     change: Change | None
 
 
-def apply_facts(tx: Connection, facts: Sequence[Learned]) -> list[Held]:
+def apply_facts(context: JobContext, tx: Connection, facts: Sequence[Learned]) -> list[Held]:
     """Lock the payments, hold each fact against its payment in the order given, and write what follows.
 
     Returns:

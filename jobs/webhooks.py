@@ -72,7 +72,7 @@ def _apply(context: JobContext, tx: Connection, deliveries: Sequence[Delivery]) 
         for webhook_id, reading in readings.items()
         if reading.fact is not None and reading.payment_id is not None
     }
-    results = dict(zip(facts, apply_facts(tx, list(facts.values())), strict=True))
+    results = dict(zip(facts, apply_facts(context, tx, list(facts.values())), strict=True))
     webhooks.mark_webhooks(tx, [_handled(id_, reading, results.get(id_)) for id_, reading in readings.items()])
 
 

@@ -14,6 +14,7 @@ from domain.jobs import QUEUE_OF, JobKind
 from jobs.initialize import initialize_payments
 from jobs.refund_checks import check_refunds
 from jobs.refunds import send_refunds
+from jobs.verify import verify_payments
 from jobs.webhooks import apply_webhooks
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ USE_CASES: dict[JobKind, Callable[[JobContext, Sequence[UUID]], None]] = {
     JobKind.INITIALIZE_PAYMENT: initialize_payments,
     JobKind.SEND_REFUND: send_refunds,
     JobKind.CHECK_REFUND: check_refunds,
+    JobKind.VERIFY_PAYMENT: verify_payments,
     JobKind.APPLY_WEBHOOK: apply_webhooks,
 }
 

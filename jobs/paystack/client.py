@@ -10,6 +10,7 @@ from urllib.parse import quote
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from domain.errors import ErrorCode
 from jobs.paystack.answers import Answer, Done, NotSent, Refused, Throttled, Unknown
 from jobs.paystack.refunds import FoundRefund, RefundData
 from jobs.paystack.transport import Response
@@ -153,7 +154,7 @@ def _classify(response: Response, shape: type) -> Answer[Any]:
         case HTTPStatus.TOO_MANY_REQUESTS:
             return Throttled(_retry_after(response.headers))
         case HTTPStatus.UNAUTHORIZED:
-            return NotSent("Paystack refuses the secret key")
+            return NotSent("Paystack refuses the secret key", ErrorCode.PAYSTACK_API_ERROR)
         case status if not isinstance(response.body, dict):
             return Unknown(f"HTTP {status} without a JSON object")
         case status:

@@ -17,10 +17,11 @@ from db.connection import Database
 from domain.errors import ErrorCode, UnavailableError
 from domain.ids import reference_of
 from domain.payment import Payment, PaymentStatus
-from jobs import calls, initialize
+from jobs import calls, transactions
 from jobs.calls import GatewayThreads
 from jobs.context import JobContext
-from jobs.initialize import LEASE_SECONDS, initialize_payments
+from jobs.initialize import initialize_payments
+from jobs.transactions import LEASE_SECONDS
 from tests.jobs.scripted_paystack import (
     Held,
     ScriptedPaystack,
@@ -295,7 +296,7 @@ def test_a_call_that_raises_harms_only_itself(
         patch.setattr(type(context.paystack), "initialize", breaks_for_one)
         run(context)
     assert all(is_payable(context.database, payment) for payment in good)
-    assert job_state(context.database) == ("ready", 1, "initialize: the call raised RuntimeError")
+    assert job_state(context.database) == ("ready", 1, "initialize_payment: the call raised RuntimeError")
     run_later(context)
     assert is_payable(context.database, broken)
 
@@ -396,7 +397,7 @@ def crashing(monkeypatch: pytest.MonkeyPatch, place: str) -> Any:
         raise Crash
 
     with monkeypatch.context() as patch, pytest.raises(Crash):
-        patch.setattr(initialize, place, die)
+        patch.setattr(transactions, place, die)
         yield
 
 
