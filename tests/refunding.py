@@ -4,13 +4,13 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from db import payments, refunds
+from db import orders, payments, refunds
 from db.clock import advance_test_clock
 from db.connection import Database
+from db.payments import SourcedChange
 from db.refunds import NewRefund
-from domain.payment import Payment, Source
+from domain.payment import Payment, Source, apply
 from domain.refund import Refund, refundable_amount
-from jobs.applying import Learned, apply_facts
 from jobs.paystack.wire import Transaction, charged_fact
 from tests.stories import accept, payment_now, rows, settings_for, transaction_data
 
@@ -27,7 +27,10 @@ def receive_money(database: Database, payment: Payment, transaction_id: int) -> 
     data = transaction_data(payment, id=transaction_id)
     fact = charged_fact(Transaction.model_validate(data), data)
     with database.transaction() as tx:
-        apply_facts(tx, [Learned(payment.id, fact, Source.WEBHOOK, "req_webhook")])
+        change = apply(payments.lock_payments(tx, [payment.id])[payment.id], fact)
+        assert change is not None
+        orders.pay_orders(tx, [change.after])
+        payments.write_changes(tx, [SourcedChange(change, Source.WEBHOOK, "req_webhook")])
 
 
 def ask_refund(database: Database, payment: Payment, amount: int | None = None, reason: str | None = None) -> Refund:
