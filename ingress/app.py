@@ -14,6 +14,7 @@ from domain.settings import Settings, load
 from ingress.auth import Authenticator
 from ingress.envelope import register_error_handlers
 from ingress.health import health_blueprint
+from ingress.methods import methods_blueprint
 from ingress.payments import payments_blueprint
 from ingress.waiting import WaitingRoom
 from ingress.webhooks import webhooks_blueprint
@@ -47,7 +48,9 @@ def create_app(settings: Settings | None = None) -> Flask:
     register_error_handlers(app)
     app.register_blueprint(health_blueprint(database))
     room = WaitingRoom(database, _WAITING_PLACES)
-    app.register_blueprint(payments_blueprint(database, seal, Authenticator(settings), room, settings.features))
+    authenticator = Authenticator(settings)
+    app.register_blueprint(payments_blueprint(database, seal, authenticator, room, settings.features))
+    app.register_blueprint(methods_blueprint(database, seal, authenticator, room))
     app.register_blueprint(webhooks_blueprint(database, seal, settings.paystack_secret_key.get_secret_value().encode()))
     return app
 

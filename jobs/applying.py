@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from db import orders, payments
 from db.payments import SourcedChange
 from domain.payment import FactName, apply
+from jobs.saving import keep_methods
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,6 +62,7 @@ def apply_facts(context: JobContext, tx: Connection, facts: Sequence[Learned]) -
             if held.change is not None
         ],
     )
+    keep_methods(tx, context.seal, results)
     return results
 
 

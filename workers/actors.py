@@ -11,7 +11,9 @@ import tenacity
 
 from domain.errors import UnavailableError
 from domain.jobs import QUEUE_OF, JobKind
+from jobs.charge import charge_payment_methods
 from jobs.initialize import initialize_payments
+from jobs.methods import check_methods, deactivate_methods
 from jobs.webhooks import apply_webhooks
 
 if TYPE_CHECKING:
@@ -26,6 +28,9 @@ _log = structlog.get_logger(__name__)
 
 USE_CASES: dict[JobKind, Callable[[JobContext, Sequence[UUID]], None]] = {
     JobKind.INITIALIZE_PAYMENT: initialize_payments,
+    JobKind.CHARGE_PAYMENT_METHOD: charge_payment_methods,
+    JobKind.CHECK_PAYMENT_METHOD: check_methods,
+    JobKind.DEACTIVATE_PAYMENT_METHOD: deactivate_methods,
     JobKind.APPLY_WEBHOOK: apply_webhooks,
 }
 
