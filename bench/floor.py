@@ -25,6 +25,9 @@ from ops.http_server import serve
 _ANSWER = b'{"success":true,"data":{"status":"pending"},"error":null}'
 
 
+_FIRST_NUMBER = 5_000_000_000  # far from the numbers of the service's own load on the same database
+
+
 def application() -> Flask:
     """Build the floors' application, on a pool like the web process's."""
     settings = load()
@@ -36,7 +39,7 @@ def application() -> Flask:
     ).__enter__()
     atexit.register(database.__exit__)
     money, sealed = Money(250_000, Currency.NGN), Seal(settings.encryption_key).seal(b"customer0000000000@example.com")
-    run, numbers, fingerprint = secrets.token_hex(4), itertools.count(), secrets.token_bytes(32)
+    run, numbers, fingerprint = secrets.token_hex(4), itertools.count(_FIRST_NUMBER), secrets.token_bytes(32)
     app = Flask("floor", static_folder=None)
 
     @app.get("/floor/bare")

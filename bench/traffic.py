@@ -18,6 +18,9 @@ _BODY = (
 )
 
 
+_NUMBERS = itertools.count()  # one for all loads of a campaign: an order has one live payment
+
+
 def payment_requests(stage: Stage, *, tokens: int = 1) -> Iterator[bytes]:
     """`POST /payments`, each with its own Idempotency-Key, order and customer.
 
@@ -32,7 +35,7 @@ def payment_requests(stage: Stage, *, tokens: int = 1) -> Iterator[bytes]:
         b"Content-Length: %d\r\nIdempotency-Key: %s-" % (token, length, run)
         for token in signed
     ]
-    for number, head in zip(itertools.count(), itertools.cycle(heads)):
+    for number, head in zip(_NUMBERS, itertools.cycle(heads)):
         yield b"%s%010d\r\n\r\n%s" % (head, number, _BODY % (number, number, number, number))
 
 

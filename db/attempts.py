@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from datetime import timedelta
     from uuid import UUID
 
@@ -37,6 +37,11 @@ WHERE p.job_id = ANY(%(job_ids)s::uuid[]) AND p.job_id = a.job_id AND p.token = 
 _RESOLVE = """
 UPDATE payment_attempts SET outcome = %(outcome)s, detail = %(detail)s, settled_at = payfleet_now()
 WHERE payment_id = %(payment_id)s AND reference = %(reference)s AND outcome = 'unknown'
+"""
+_GET_TRIED = """
+SELECT payment_id, reference, bool_or(outcome = 'done') FROM payment_attempts
+WHERE payment_id = ANY(%(payment_ids)s::uuid[]) AND outcome IN ('done', 'unknown')
+GROUP BY payment_id, reference
 """
 
 
@@ -101,3 +106,11 @@ def resolve_attempts(tx: Connection, *, payment_id: UUID, reference: str, outcom
     """Settle every unknown call under a reference, once Paystack was asked what it knows of it."""
     parameters = {"payment_id": payment_id, "reference": reference, "outcome": outcome, "detail": detail}
     tx.execute(_RESOLVE, parameters)
+
+
+def get_tried_references(connection: Connection, payment_ids: Iterable[UUID]) -> dict[UUID, dict[str, bool]]:
+    """Read under which references Paystack may hold a transaction of these payments; true where it certainly does."""
+    tried: dict[UUID, dict[str, bool]] = {}
+    for payment_id, reference, is_certain in connection.execute(_GET_TRIED, {"payment_ids": list(payment_ids)}):
+        tried.setdefault(payment_id, {})[reference] = is_certain
+    return tried

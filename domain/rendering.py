@@ -49,6 +49,15 @@ def render_payment(payment: Payment) -> dict[str, Any]:
     }
 
 
+def render_verification(payment: Payment) -> dict[str, Any]:
+    """Show a payment with the newest look at Paystack: when, what it said, or why it said nothing."""
+    return render_payment(payment) | {
+        "verifiedAt": instant(payment.verified_at),
+        "gatewayStatus": payment.gateway_status,
+        "verificationError": payment.verification_error,
+    }
+
+
 def render_refund(refund: Refund) -> dict[str, Any]:
     """Show a refund."""
     return {

@@ -16,6 +16,7 @@ from ingress.envelope import register_error_handlers
 from ingress.health import health_blueprint
 from ingress.methods import methods_blueprint
 from ingress.payments import payments_blueprint
+from ingress.verification import verification_blueprint
 from ingress.waiting import WaitingRoom
 from ingress.webhooks import webhooks_blueprint
 
@@ -51,6 +52,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     authenticator = Authenticator(settings)
     app.register_blueprint(payments_blueprint(database, seal, authenticator, room, settings.features))
     app.register_blueprint(methods_blueprint(database, seal, authenticator, room))
+    app.register_blueprint(verification_blueprint(database, authenticator, room))
     app.register_blueprint(webhooks_blueprint(database, seal, settings.paystack_secret_key.get_secret_value().encode()))
     return app
 

@@ -78,3 +78,11 @@ class PaymentMethodRequest(BaseModel):
     authorization_code: Annotated[str, StringConstraints(pattern=r"^AUTH_[A-Za-z0-9]{1,95}$")] = Field(repr=False)
     email: Email = Field(repr=False)
     card_type: Annotated[str, StringConstraints(min_length=1, max_length=20, strip_whitespace=True)] | None = None
+
+
+class VerificationRequest(BaseModel):
+    """The body of `POST /payments/verify`, and the query of `GET`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reference: Annotated[str, StringConstraints(max_length=255)]

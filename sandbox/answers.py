@@ -128,6 +128,43 @@ def transaction_not_found(message: str = "Transaction not found") -> RefusalErro
     )
 
 
+def fully_reversed() -> RefusalError:
+    """Refuse to refund what has all been refunded, or is on its way back."""
+    return RefusalError(
+        400,
+        "Transaction has been fully reversed",
+        code="transaction_reversed",
+        kind="api_error",
+        next_step="Ensure that the transaction still has an amount that can be refunded",
+    )
+
+
+def insufficient_balance() -> RefusalError:
+    """Refuse a refund that the account has no money for."""
+    return RefusalError(
+        400,
+        "Insufficient balance to fulfill this refund. Please top up.",
+        code="insufficient_balance",
+        kind="api_error",
+        next_step="Top up your balance and try again",
+    )
+
+
+def refund_not_found() -> RefusalError:
+    """Refuse a refund id that does not exist."""
+    return RefusalError(404, "Refund not found", code="refund_not_found")
+
+
+def refund_needs_no_attention() -> RefusalError:
+    """Refuse bank details for a refund that did not ask for any."""
+    return RefusalError(422, 'Invalid Refund state, refund status should be "needs-attention"')
+
+
+def customer_not_found() -> RefusalError:
+    """Refuse an e-mail address or code that no customer has; the message is Paystack's, whatever was asked."""
+    return RefusalError(404, "Customer email is invalid for your live domain.", code="customer_not_found")
+
+
 def endpoint_not_built() -> RefusalError:
     """Say plainly that the sandbox, not Paystack, lacks this endpoint."""
     return RefusalError(

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
-from sandbox import checkout, control, control_page, transactions
+from sandbox import checkout, control, control_page, customers, refunding, refunds, transactions
 from sandbox.answers import Answer, endpoint_not_built
 from sandbox.gate import Call, Endpoint, guarded
 from sandbox.payments import resume
@@ -24,6 +24,14 @@ _API: tuple[tuple[str, str, str, Endpoint], ...] = (
     ("totals", "GET", "/transaction/totals", transactions.totals),
     ("timeline", "GET", "/transaction/timeline/{id_or_reference}", transactions.timeline),
     ("fetch", "GET", "/transaction/{id}", transactions.fetch),
+    ("refund", "POST", "/refund", refunds.create),
+    ("refund_list", "GET", "/refund", refunds.list_refunds),
+    ("refund_fetch", "GET", "/refund/{id}", refunds.fetch),
+    ("refund_retry", "POST", "/refund/retry_with_customer_details/{id}", refunds.retry),
+    ("customer_create", "POST", "/customer", customers.create),
+    ("customer_list", "GET", "/customer", customers.list_customers),
+    ("customer_fetch", "GET", "/customer/{email_or_code}", customers.fetch),
+    ("customer_update", "PUT", "/customer/{code}", customers.update),
 )
 
 
@@ -63,6 +71,7 @@ async def _running(app: web.Application) -> AsyncGenerator[None, None]:
         write(data, world)
     await world.webhooks.open()
     resume(world)
+    refunding.resume(world)
     writer = None if data is None else asyncio.create_task(keep_writing(data, world))
     yield
     if writer is not None and data is not None:

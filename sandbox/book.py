@@ -1,11 +1,11 @@
-"""The sandbox's book of truth: transactions, customers, authorizations, webhook deliveries, counters."""
+"""The sandbox's book of truth: transactions, refunds, customers, authorizations, webhooks, counters."""
 
 from __future__ import annotations
 
 import hashlib
 import random
 import string
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass, field
 
 from sandbox.wire import JsonObject
@@ -23,6 +23,21 @@ class Customer:
     id: int
     email: str
     code: str
+    created_at: int
+    updated_at: int
+    first_name: str | None = None
+    last_name: str | None = None
+    phone: str | None = None
+    metadata: JsonObject | None = None
+
+
+@dataclass(slots=True)
+class Authorization:
+    """A way to pay that a payment left behind, as answers show it; one that is not active pays no more."""
+
+    customer_id: int
+    details: JsonObject
+    active: bool = True
 
 
 @dataclass(slots=True)
@@ -86,6 +101,31 @@ class Transaction:
     planned: Planned | None = None
     page: PageState = field(default_factory=PageState)
 
+    @property
+    def paid(self) -> bool:
+        """Tell whether it was ever paid: a refund changes the status, never this."""
+        return self.paid_at is not None
+
+
+@dataclass(slots=True)
+class Refund:
+    """Money on its way back: pending, processing, then processed, failed or needs-attention.
+
+    ``outcome`` is how it will end by itself, ``next_at_ms`` when its next step is due.
+    """
+
+    id: int
+    transaction_id: int
+    amount: int
+    created_at: int
+    updated_at: int
+    customer_note: str
+    merchant_note: str
+    outcome: str
+    status: str = "pending"
+    refunded_at: int | None = None
+    next_at_ms: int | None = None
+
 
 @dataclass(slots=True)
 class Attempt:
@@ -125,7 +165,11 @@ class Book:
         self.by_access_code: dict[str, Transaction] = {}
         self.customers: dict[int, Customer] = {}
         self.customers_by_email: dict[str, Customer] = {}
-        self.authorizations: dict[str, str] = {}
+        self.customers_by_code: dict[str, Customer] = {}
+        self.authorizations: dict[str, Authorization] = {}
+        self.refunds: dict[int, Refund] = {}
+        self._transactions_of: defaultdict[int, list[Transaction]] = defaultdict(list)
+        self._refunds_of: defaultdict[int, list[Refund]] = defaultdict(list)
         self.deliveries: dict[str, Delivery] = {}
         self.counters: Counter[str] = Counter()
         # Set by every change, cleared by whoever writes the snapshot.
@@ -146,19 +190,24 @@ class Book:
             pass
         return reference
 
-    def customer_for(self, email: str) -> Customer:
+    def customer_for(self, email: str, *, now_ms: int) -> Customer:
         """Find the customer with this address, or make one."""
         key = email.lower()
         customer = self.customers_by_email.get(key)
         if customer is None:
-            customer = Customer(self.new_id(), key, self.new_code("CUS_", 15))
+            customer = Customer(self.new_id(), key, self.new_code("CUS_", 15), created_at=now_ms, updated_at=now_ms)
             self.add_customer(customer)
         return customer
+
+    def find_customer(self, email_or_code: str) -> Customer | None:
+        """Find a customer by code or, in any case of its letters, by e-mail address."""
+        return self.customers_by_code.get(email_or_code) or self.customers_by_email.get(email_or_code.lower())
 
     def add_customer(self, customer: Customer) -> None:
         """Enter a customer."""
         self.customers[customer.id] = customer
         self.customers_by_email[customer.email] = customer
+        self.customers_by_code[customer.code] = customer
         self.dirty = True
 
     def add_transaction(self, transaction: Transaction) -> None:
@@ -166,6 +215,7 @@ class Book:
         self.transactions[transaction.id] = transaction
         self.by_reference[transaction.reference] = transaction
         self.by_access_code[transaction.access_code] = transaction
+        self._transactions_of[transaction.customer_id].append(transaction)
         self.dirty = True
 
     def find(self, id_or_reference: str) -> Transaction | None:
@@ -176,12 +226,34 @@ class Book:
             found = self.transactions.get(int(id_or_reference[:20]))
         return found
 
-    def new_authorization_code(self, email: str) -> str:
-        """Return a new authorization code and remember whose it is."""
-        code = self.new_code("AUTH_", 10)
-        self.authorizations[code] = email
+    def transactions_of(self, customer: Customer) -> list[Transaction]:
+        """List a customer's transactions, oldest first."""
+        return list(self._transactions_of.get(customer.id, ()))
+
+    def add_authorization(self, authorization: Authorization) -> None:
+        """Enter an authorization; its code must be new."""
+        self.authorizations[str(authorization.details["authorization_code"])] = authorization
         self.dirty = True
-        return code
+
+    def authorizations_of(self, customer: Customer) -> list[Authorization]:
+        """List what a customer can still be charged with, oldest first."""
+        codes = dict.fromkeys(row.authorization.get("authorization_code") for row in self.transactions_of(customer))
+        known = (self.authorizations.get(code) for code in codes if isinstance(code, str))
+        return [row for row in known if row is not None and row.active]
+
+    def add_refund(self, refund: Refund) -> None:
+        """Enter a refund."""
+        self.refunds[refund.id] = refund
+        self._refunds_of[refund.transaction_id].append(refund)
+        self.dirty = True
+
+    def find_refund(self, refund_id: str) -> Refund | None:
+        """Find a refund by its numeric id."""
+        return self.refunds.get(int(refund_id[:20])) if refund_id.isascii() and refund_id.isdigit() else None
+
+    def refunds_of(self, transaction: Transaction) -> list[Refund]:
+        """List a transaction's refunds, oldest first."""
+        return list(self._refunds_of.get(transaction.id, ()))
 
 
 def signature_of(instrument_number: str) -> str:

@@ -72,7 +72,7 @@ async def post(request: web.Request) -> web.Response:
         take(world, transaction, action, form)
     except FormProblemError as problem:
         return _page(world, transaction, form | {"channel": action}, problem=problem)
-    if transaction.status == "success":
+    if transaction.paid:
         raise web.HTTPSeeOther(f"{here}/done")
     if page.cancelled and (address := _cancel_address(transaction)) is not None:
         raise web.HTTPSeeOther(address)
@@ -83,7 +83,7 @@ async def done(request: web.Request) -> web.Response:
     """Show success for a moment, then lead back to the merchant."""
     world = request.app[WORLD]
     transaction = _find(world, request)
-    if transaction is None or transaction.status != "success":
+    if transaction is None or not transaction.paid:
         raise web.HTTPSeeOther(request.path.removesuffix("/done"))
     transaction.page.step = "choose"
     return _message(world, transaction, "success")
@@ -114,11 +114,7 @@ def _find(world: World, request: web.Request) -> Transaction | None:
 
 def _expired(world: World, transaction: Transaction) -> bool:
     timeout_ms = world.settings.session_timeout_seconds * 1000
-    return (
-        timeout_ms > 0
-        and transaction.status != "success"
-        and world.clock.now_ms() >= transaction.created_at + timeout_ms
-    )
+    return timeout_ms > 0 and not transaction.paid and world.clock.now_ms() >= transaction.created_at + timeout_ms
 
 
 def _cancel_address(transaction: Transaction) -> str | None:
@@ -137,7 +133,7 @@ def _page(
     problem: FormProblemError | None = None,
 ) -> web.Response:
     page = transaction.page
-    if transaction.status == "success":
+    if transaction.paid:
         if page.step == "waiting":
             raise web.HTTPSeeOther(f"./{transaction.access_code}/done")
         return _message(world, transaction, "paid")

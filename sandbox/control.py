@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable, Iterable
 
 from aiohttp import web
 
-from sandbox import shapes
+from sandbox import refund_shapes, refunding, shapes
 from sandbox.answers import JSON_TYPE
-from sandbox.book import Delivery, Transaction
+from sandbox.book import Delivery, Refund, Transaction
 from sandbox.cards import UNKNOWN_CARD, find_card
 from sandbox.clock import iso
 from sandbox.instruments import card_instrument
@@ -36,6 +36,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/_sandbox/settings", _answering(_settings)),
         web.post("/_sandbox/settings", _answering(_change_settings)),
         web.post("/_sandbox/transactions/{reference}/pay", _answering(_pay)),
+        web.post("/_sandbox/refunds/{id}/settle", _answering(_settle_refund)),
         web.post("/_sandbox/webhooks", _answering(_send_webhook)),
         web.post("/_sandbox/webhooks/{id}/resend", _answering(_resend_webhook)),
         web.post("/_sandbox/reset", _answering(_reset)),
@@ -71,13 +72,16 @@ async def _book(world: World, request: web.Request, _body: JsonObject) -> Json:
     """Show everything, or with ``?reference=`` what belongs to one transaction."""
     reference = request.query.get("reference")
     transactions: Iterable[Transaction] = world.book.transactions.values()
+    refunds: Iterable[Refund] = world.book.refunds.values()
     deliveries: Iterable[Delivery] = world.book.deliveries.values()
     if reference is not None:
         found = world.book.by_reference.get(reference)
         transactions = [] if found is None else [found]
+        refunds = [] if found is None else world.book.refunds_of(found)
         deliveries = [row for row in deliveries if row.reference == reference]
     return {
         "transactions": [transaction_row(world, row) for row in transactions],
+        "refunds": [refund_shapes.fetched(world.book, row) for row in refunds],
         "deliveries": [delivery_row(row) for row in deliveries],
         "counters": dict(world.book.counters.items()),
     }
@@ -89,6 +93,7 @@ def transaction_row(world: World, transaction: Transaction) -> JsonObject:
         **shapes.verified(world.book, transaction),
         "access_code": transaction.access_code,
         "authorization_url": authorization_url(world, transaction),
+        "refunded": refunding.refunded(world.book, transaction),
         "calls": {"initialize": transaction.initialize_calls, "verify": transaction.verify_calls},
     }
 
@@ -194,6 +199,20 @@ async def _pay(world: World, request: web.Request, body: JsonObject) -> Json:
             currency=None if currency is None else text("currency", currency),
         )
     return {"changed": changed_now, "transaction": transaction_row(world, transaction)}
+
+
+async def _settle_refund(world: World, request: web.Request, body: JsonObject) -> Json:
+    """End a refund now, whatever its card had in store for it."""
+    mapping("the end of a refund", body, keys={"outcome"})
+    refund = world.book.find_refund(request.match_info["id"])
+    if refund is None:
+        raise UnknownThingError(f"there is no refund {request.match_info['id']}")
+    wanted = body.get("outcome", "processed")
+    outcomes: list[refunding.Outcome] = [known for known in refunding.OUTCOMES if known == wanted]
+    if not outcomes:
+        raise InvalidSettingError(f"outcome must be one of {', '.join(refunding.OUTCOMES)}")
+    changed_now = refunding.settle(world, refund, outcomes[0])
+    return {"changed": changed_now, "refund": refund_shapes.fetched(world.book, refund)}
 
 
 async def _send_webhook(world: World, _request: web.Request, body: JsonObject) -> Json:

@@ -49,6 +49,15 @@ async def _show(request: web.Request) -> web.Response:
         }
         for row in islice(reversed(book.transactions.values()), _ROWS_MAX)
     ]
+    refunds = [
+        {
+            "row": row,
+            "transaction": book.transactions[row.transaction_id],
+            "amount": money(row.amount, book.transactions[row.transaction_id].currency),
+            "created": iso(row.created_at),
+        }
+        for row in islice(reversed(book.refunds.values()), _ROWS_MAX)
+    ]
     deliveries = [
         {
             "row": row,
@@ -65,6 +74,8 @@ async def _show(request: web.Request) -> web.Response:
         offset_seconds=world.clock.offset_ms / 1000,
         transactions=transactions,
         transaction_count=len(book.transactions),
+        refunds=refunds,
+        refund_count=len(book.refunds),
         deliveries=deliveries,
         delivery_count=len(book.deliveries),
         faults=list(world.faults.rules.values()),

@@ -15,7 +15,12 @@ from sandbox.wire import Json, JsonObject
 Kind: TypeAlias = Literal["latency", "error", "rate_limited", "reset", "lost_answer", "garbage"]
 KINDS: tuple[Kind, ...] = ("latency", "error", "rate_limited", "reset", "lost_answer", "garbage")
 BODIES = ("json", "html", "empty")
-ENDPOINTS = ("initialize", "verify", "fetch", "list", "totals", "timeline", "*")
+ENDPOINTS = (
+    *("initialize", "verify", "fetch", "list", "totals", "timeline"),
+    *("refund", "refund_list", "refund_fetch", "refund_retry"),
+    *("customer_create", "customer_list", "customer_fetch", "customer_update"),
+    "*",
+)
 
 _LATENCY_MAX_MS = 600_000
 # The 99th percentile of a normal distribution lies this many standard deviations above its mean.

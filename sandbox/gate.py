@@ -109,7 +109,12 @@ def _subject(world: World, call: Call) -> tuple[str | None, int | None]:
     amount = call.body.get("amount")
     if isinstance(amount, str) and amount.isascii() and amount.isdigit():
         amount = int(amount[:20])
-    known = world.book.find(call.path.get("reference") or call.path.get("id") or "")
+    refund = world.book.find_refund(call.path.get("id", ""))
+    if refund is not None:
+        known = world.book.transactions[refund.transaction_id]
+    else:
+        named = call.path.get("reference") or call.path.get("id") or call.query.get("transaction")
+        known = world.book.find(str(named or call.body.get("transaction")))
     if known is not None:
         return known.reference, known.requested_amount
     return (

@@ -45,8 +45,8 @@ def read_wanted(body: JsonObject, *, currencies: Sequence[str]) -> Wanted:
         RefusalError: 400, as Paystack would answer.
 
     """
-    email = _email(body.get("email"))
-    amount = _amount(body.get("amount"))
+    email = read_email(body.get("email"))
+    amount = read_amount(body.get("amount"))
     currency = body.get("currency") or currencies[0]
     if not isinstance(currency, str) or currency.upper() not in currencies:
         raise unsupported_currency()
@@ -56,13 +56,19 @@ def read_wanted(body: JsonObject, *, currencies: Sequence[str]) -> Wanted:
         currency=currency.upper(),
         reference=_reference(body.get("reference")),
         channels=_channels(body.get("channels"), currency.upper()),
-        metadata=_metadata(body.get("metadata")),
+        metadata=read_metadata(body.get("metadata")),
         callback_url=_web_address(body.get("callback_url")),
-        label=_text(body.get("label")),
+        label=read_text(body.get("label")),
     )
 
 
-def _email(value: Json) -> str:
+def read_email(value: Json) -> str:
+    """Take an address Paystack would write to.
+
+    Raises:
+        RefusalError: 400, if it is missing or no such address.
+
+    """
     if value is None or value == "":
         raise missing("Email Address is required")
     match = _EMAIL.fullmatch(value) if isinstance(value, str) and len(value) <= _EMAIL_LENGTH_MAX else None
@@ -71,8 +77,13 @@ def _email(value: Json) -> str:
     return match[0]
 
 
-def _amount(value: Json) -> int:
-    """Take 100, 100.0 and "100" as 100 subunits, and refuse 100.5."""
+def read_amount(value: Json) -> int:
+    """Take 100, 100.0 and "100" as 100 subunits.
+
+    Raises:
+        RefusalError: 400, if it is no whole number of subunits, not above 0, or above the maximum.
+
+    """
     if value is None or value == "":
         raise missing('"amount" is required')
     if isinstance(value, str) and _NUMBER.fullmatch(value.strip()):
@@ -113,7 +124,7 @@ def _channels(value: Json, currency: str) -> list[str]:
     return wanted
 
 
-def _metadata(value: Json) -> JsonObject | str | None:
+def read_metadata(value: Json) -> JsonObject | str | None:
     """Keep types only in a JSON string: an object's numbers come back as strings."""
     if isinstance(value, str):
         try:
@@ -147,5 +158,6 @@ def _web_address(value: Json) -> str | None:
     return None
 
 
-def _text(value: Json) -> str | None:
+def read_text(value: Json) -> str | None:
+    """Take a text that is not empty; anything else counts as absent."""
     return value if isinstance(value, str) and value else None

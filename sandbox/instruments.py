@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sandbox.book import Book, Customer, signature_of
+from sandbox.book import Authorization, Book, Customer, signature_of
 from sandbox.cards import EXPIRY_MONTH, EXPIRY_YEAR, TestCard
 from sandbox.wire import JsonObject
 
@@ -51,7 +51,7 @@ def authorization(book: Book, instrument: JsonObject, *, customer: Customer, cou
     """Make the authorization of one successful payment, with a code of its own."""
     number = instrument.get("number")
     result: JsonObject = {
-        "authorization_code": book.new_authorization_code(customer.email),
+        "authorization_code": book.new_code("AUTH_", 10),
         "bin": instrument.get("bin"),
         "last4": instrument.get("last4"),
         "exp_month": instrument.get("exp_month"),
@@ -75,4 +75,5 @@ def authorization(book: Book, instrument: JsonObject, *, customer: Customer, cou
             "receiver_bank_account_number": "0123456789",
             "receiver_bank": "Paystack-Titan (sandbox)",
         }
+    book.add_authorization(Authorization(customer.id, result))
     return result

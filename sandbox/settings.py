@@ -43,6 +43,7 @@ class Settings:
 
     ``session_timeout_seconds`` of 0 means that checkout pages never expire. For ``verify_lag_ms`` after a
     payment, verify still calls it ongoing, as Paystack sometimes does while its webhook is out already.
+    A refund above ``refund_balance`` is refused; None is enough money for all.
     """
 
     webhook_url: str | None = None
@@ -55,6 +56,10 @@ class Settings:
     callback_url: str | None = None
     business_name: str = "Sandbox Merchant"
     unknown_reference_status: int = 400
+    refund_processing_ms: int = 2_000
+    refund_settling_ms: int = 3_000
+    refund_balance: int | None = None
+    partly_refunded_status: str = "success"
 
     def as_json(self) -> JsonObject:
         """Show the settings as the control API takes them."""
@@ -80,7 +85,7 @@ def changed(settings: Settings, change: JsonObject) -> Settings:  # noqa: C901 -
                 settings = replace(settings, autopay=None if value is None else _autopay(value))
             case "webhook_faults":
                 settings = replace(settings, webhook_faults=_webhook_faults(value))
-            case "session_timeout_seconds" | "verify_lag_ms":
+            case "session_timeout_seconds" | "verify_lag_ms" | "refund_processing_ms" | "refund_settling_ms":
                 settings = replace(settings, **{name: whole(name, value)})
             case "business_name":
                 settings = replace(settings, business_name=text(name, value))
@@ -88,6 +93,12 @@ def changed(settings: Settings, change: JsonObject) -> Settings:  # noqa: C901 -
                 if value not in (400, 404):
                     raise InvalidSettingError(f"{name} must be 400 or 404")
                 settings = replace(settings, unknown_reference_status=whole(name, value))
+            case "refund_balance":
+                settings = replace(settings, refund_balance=None if value is None else whole(name, value))
+            case "partly_refunded_status":
+                if value not in ("success", "reversed"):
+                    raise InvalidSettingError(f"{name} must be success or reversed")
+                settings = replace(settings, partly_refunded_status=text(name, value))
             case _:
                 raise InvalidSettingError(f"there is no setting {name}")
     return settings

@@ -7,17 +7,20 @@ from sandbox.clock import iso
 from sandbox.wire import Json, JsonObject
 
 IN_PROGRESS = "Transaction in progress"
+# The one merchant account this sandbox plays, as answers number it.
+INTEGRATION = 463_001
 
 
-def _customer(customer: Customer, *, phone_key: bool) -> JsonObject:
+def payer(customer: Customer, *, phone_key: bool) -> JsonObject:
+    """Shape the customer inside another answer."""
     shape: JsonObject = {
         "id": customer.id,
-        "first_name": None,
-        "last_name": None,
+        "first_name": customer.first_name,
+        "last_name": customer.last_name,
         "email": customer.email,
         "customer_code": customer.code,
-        "phone": None,
-        "metadata": None,
+        "phone": customer.phone,
+        "metadata": customer.metadata,
         "risk_action": "default",
     }
     if phone_key:
@@ -62,7 +65,7 @@ def verified(book: Book, transaction: Transaction) -> JsonObject:
         "fees": transaction.fees,
         "fees_split": None,
         "authorization": transaction.authorization,
-        "customer": _customer(book.customers[transaction.customer_id], phone_key=True),
+        "customer": payer(book.customers[transaction.customer_id], phone_key=True),
         "plan": None,
         "split": {},
         "order_id": None,
@@ -108,7 +111,7 @@ def listed(book: Book, transaction: Transaction) -> JsonObject:
     return {
         **shape,
         "metadata": transaction.metadata,
-        "customer": _customer(book.customers[transaction.customer_id], phone_key=False),
+        "customer": payer(book.customers[transaction.customer_id], phone_key=False),
         "source": _source(entry_point=True),
     }
 
@@ -139,7 +142,7 @@ def charge_success(book: Book, transaction: Transaction) -> JsonObject:
         "fees": transaction.fees,
         "fees_split": None,
         "authorization": authorization,
-        "customer": _customer(book.customers[transaction.customer_id], phone_key=True),
+        "customer": payer(book.customers[transaction.customer_id], phone_key=True),
         "plan": {},
         "subaccount": {},
         "split": {},

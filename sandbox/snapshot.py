@@ -11,7 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sandbox.book import Attempt, Book, Customer, Delivery, PageState, Planned, Transaction
+from sandbox.book import Attempt, Authorization, Book, Customer, Delivery, PageState, Planned, Refund, Transaction
 from sandbox.clock import Clock
 from sandbox.wire import Json, JsonObject, dump, load
 from sandbox.world import World
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _EVERY_SECONDS = 3.0
 # Writing stops the server for its length, so a large book is written less often: 5 % of the time at most.
 _PAUSE_PER_WRITE = 20
@@ -40,7 +40,8 @@ def write(path: Path, world: World) -> None:
         "next_id": book.next_id,
         "customers": [_row(customer) for customer in book.customers.values()],
         "transactions": [_transaction_row(transaction) for transaction in book.transactions.values()],
-        "authorizations": cast("JsonObject", book.authorizations),
+        "authorizations": [_row(authorization) for authorization in book.authorizations.values()],
+        "refunds": [_row(refund) for refund in book.refunds.values()],
         "deliveries": [_delivery_row(delivery) for delivery in book.deliveries.values()],
         "counters": cast("JsonObject", dict(book.counters)),
     }
@@ -77,7 +78,10 @@ def read(path: Path, *, seed: int | None) -> tuple[Book, Clock]:
         for row in body["deliveries"]:
             attempts = [Attempt(**attempt) for attempt in row.pop("attempts")]
             book.deliveries[row["id"]] = Delivery(**row, attempts=attempts)
-        book.authorizations.update(body["authorizations"])
+        for row in body["authorizations"]:
+            book.add_authorization(Authorization(**row))
+        for row in body["refunds"]:
+            book.add_refund(Refund(**row))
         book.counters = Counter(body["counters"])
         book.next_id = body["next_id"]
         book.dirty = False

@@ -75,7 +75,7 @@ def take(world: World, transaction: Transaction, action: str, form: Form) -> Non
     """
     steps, taken = ACTIONS.get(action, ((), _restart))
     page = transaction.page
-    if page.step not in steps or transaction.status == "success":
+    if page.step not in steps or transaction.paid:
         return
     if action in playable(transaction.currency, transaction.channels) or action not in _CHANNEL_ACTIONS:
         page.error = None

@@ -35,7 +35,7 @@ def initialize(world: World, call: Call) -> Answer:
         amount=wanted.amount,
         requested_amount=wanted.amount,
         currency=wanted.currency,
-        customer_id=book.customer_for(wanted.email).id,
+        customer_id=book.customer_for(wanted.email, now_ms=world.clock.now_ms()).id,
         created_at=world.clock.now_ms(),
         channels=wanted.channels,
         metadata=wanted.metadata,

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from domain.errors import ErrorCode
+
 T_co = TypeVar("T_co", covariant=True)
 
 
@@ -26,9 +28,13 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """Something was sent and no usable answer came: it may have been done. Ask before sending again."""
+    """Something was sent and no usable answer came: it may have been done. Ask before sending again.
+
+    `code` is what a client that waits for the answer is told.
+    """
 
     reason: str
+    code: ErrorCode = ErrorCode.GATEWAY_ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +42,7 @@ class NotSent:
     """Nothing reached Paystack: no connection, or our key is refused. The same call may be made again."""
 
     reason: str
+    code: ErrorCode = ErrorCode.GATEWAY_ERROR
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from urllib.parse import quote
 import orjson
 from pydantic import BaseModel, ValidationError
 
+from domain.errors import ErrorCode
 from jobs.paystack.answers import Answer, Done, NotSent, Refused, Throttled, Unknown
 from jobs.paystack.authorizations import AttemptedCharge, ChargeAttempt, Customer
 from jobs.paystack.transport import Response
@@ -180,7 +181,7 @@ def _classify(response: Response) -> Answer[dict[str, Any]]:
         case HTTPStatus.TOO_MANY_REQUESTS:
             return Throttled(_retry_after(response.headers))
         case HTTPStatus.UNAUTHORIZED:
-            return NotSent("Paystack refuses the secret key")
+            return NotSent("Paystack refuses the secret key", ErrorCode.PAYSTACK_API_ERROR)
         case status if not isinstance(response.body, dict):
             return Unknown(f"HTTP {status} without a JSON object")
         case status:

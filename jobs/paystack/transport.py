@@ -11,6 +11,7 @@ import orjson
 import requests
 import urllib3.exceptions
 
+from domain.errors import ErrorCode
 from jobs.paystack.answers import NotSent, Unknown
 from jobs.paystack.wire import read_json
 
@@ -53,9 +54,11 @@ class Transport:
         try:
             return self._send(request)
         except requests.ConnectTimeout:
-            return NotSent("no connection within the time limit")
+            return NotSent("no connection within the time limit", ErrorCode.GATEWAY_TIMEOUT)
         except requests.ConnectionError as error:
             return NotSent("no connection") if _never_connected(error) else Unknown(f"connection lost: {_name(error)}")
+        except (requests.ReadTimeout, urllib3.exceptions.ReadTimeoutError):
+            return Unknown("no answer in time", ErrorCode.PAYSTACK_TIMEOUT)
         except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
             return Unknown(f"no usable answer: {_name(error)}")
 
@@ -72,9 +75,12 @@ class Transport:
         try:
             while chunk := response.raw.read1(_CHUNK_BYTES, decode_content=True):
                 received += chunk
-                if len(received) > _BODY_BYTES_MAX or time.monotonic() > deadline:
+                if len(received) > _BODY_BYTES_MAX:
                     response.raw.close()
                     return Unknown("the answer was too long")
+                if time.monotonic() > deadline:
+                    response.raw.close()
+                    return Unknown("the answer took too long", ErrorCode.PAYSTACK_TIMEOUT)
         finally:
             response.raw.release_conn()
         try:

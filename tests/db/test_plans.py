@@ -1,6 +1,7 @@
 """Plans are made once and kept, perhaps since the first day: none may read a table whole when it has grown."""
 
 from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
 from typing import Any, LiteralString, cast
 from uuid import UUID
 
@@ -8,12 +9,13 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from db import attempts, events, jobs, orders, payments, webhooks
+from db import attempts, events, jobs, orders, payments, verifications, webhooks
 from db.connection import _SESSION_OPTIONS, Connection
 from db.migrate import migrate
 from tests import services
 
 IDS = [UUID("01890000-0000-7000-8000-000000000001"), UUID("01890000-0000-7000-8000-000000000002")]
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "claim": (jobs._CLAIM, {"ids": IDS, "kind": "k", "lease_seconds": 1.0}),
     "read": (jobs._READ, {"ids": IDS, "kind": "k"}),
@@ -38,6 +40,23 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "mark webhooks": (
         webhooks._MARK,
         {"ids": IDS, "verdicts": ["applied"] * 2, "events": ["e"] * 2, "reasons": [""] * 2, "payment_ids": IDS},
+    ),
+    "tried references": (attempts._GET_TRIED, {"payment_ids": IDS}),
+    "request a look": (
+        verifications._REQUEST,
+        {
+            "kind": "k",
+            "queue": "q",
+            "payment_id": IDS[0],
+            "dedupe_key": "d",
+            "correlation_id": "c",
+            "trace_context": "",
+        },
+    ),
+    "finish looks": (verifications._FINISH, {"ids": IDS, "tokens": [1, 1], "looked_ats": [NOON, NOON]}),
+    "note looks": (
+        verifications._NOTE,
+        {"ids": IDS, "looked_ats": [NOON, NOON], "statuses": ["success"] * 2, "errors": ["e"] * 2},
     ),
     "lease events": (events._LEASE, {"limit": 500, "lease_seconds": 1.0}),
     "mark events": (events._MARK, {"ids": IDS}),

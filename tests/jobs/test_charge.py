@@ -201,8 +201,7 @@ def test_a_status_nobody_has_heard_of_changes_nothing_and_is_asked_about_later(
     "message",
     [
         "Authorization code is invalid",
-        "Email does not match Authorization code. Authorization may be inactive or belong to a different email. "
-        "Please confirm.",
+        "Email does not match Authorization code. Authorization may be inactive or belong to a different email.",
     ],
 )
 def test_a_code_that_was_taken_back_ends_the_payment_and_the_method(

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from domain.errors import ErrorCode
 from domain.money import Currency, Money
 from jobs.paystack import transport
 from jobs.paystack.answers import Done, NotSent, Refused, Throttled, Unknown
@@ -126,7 +127,7 @@ def test_no_answer_in_time_is_unknown(
     monkeypatch.setattr(transport, "READ_TIMEOUT_SECONDS", 0.2)
     held = Held()
     paystack.next(held)
-    assert isinstance(client.initialize(REQUEST), Unknown)
+    assert client.initialize(REQUEST) == Unknown("no answer in time", ErrorCode.PAYSTACK_TIMEOUT)
     held.release.set()
 
 
@@ -135,7 +136,7 @@ def test_an_answer_that_drips_is_given_up(
 ) -> None:
     monkeypatch.setattr(transport, "EXCHANGE_SECONDS_MAX", 0.2)
     paystack.next(drips)
-    assert client.initialize(REQUEST) == Unknown("the answer was too long")
+    assert client.initialize(REQUEST) == Unknown("the answer took too long", ErrorCode.PAYSTACK_TIMEOUT)
 
 
 def test_where_nobody_listens_nothing_was_sent() -> None:

@@ -50,6 +50,14 @@ class Api:
         """GET a path under /transaction."""
         return self.session.get(f"{self.url}/transaction{path}", params=query, timeout=10)
 
+    def ask(self, path: str, **query: str | int) -> requests.Response:
+        """GET any path."""
+        return self.session.get(f"{self.url}{path}", params=query, timeout=10)
+
+    def refund(self, transaction: str | int, **wanted: Any) -> requests.Response:
+        """Refund a transaction, wholly unless an amount is given."""
+        return self.session.post(f"{self.url}/refund", json={"transaction": transaction} | wanted, timeout=10)
+
     def verify(self, reference: str) -> dict[str, Any]:
         """Return the data of a verify that must succeed."""
         answer = self.get(f"/verify/{reference}")

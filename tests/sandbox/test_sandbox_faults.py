@@ -121,7 +121,7 @@ def test_faults_leave_the_control_api_and_the_checkout_page_alone(api: Api, sand
     [
         {},
         {"kind": "nonsense"},
-        {"kind": "error", "endpoint": "refund"},
+        {"kind": "error", "endpoint": "dispute"},
         {"kind": "error", "probability": 2},
         {"kind": "error", "probability": True},
         {"kind": "error", "status": 200},

@@ -98,7 +98,7 @@ def test_a_data_file_that_cannot_be_written_is_known_at_the_start(
     assert "absent" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 99}', '{"format": 1}', "\udcff"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": 99}', '{"format": 2}', "\udcff"])
 def test_a_data_file_that_is_none_of_ours_is_refused_and_left_alone(tmp_path: Path, content: str) -> None:
     data = tmp_path / "book.json"
     data.write_text(content, errors="surrogateescape")

@@ -382,5 +382,5 @@ def test_the_same_seed_hands_out_the_same_codes_after_a_reset(api: Api, sandbox:
     before = api.initialize().json()
     assert api.initialize().json() != before
     sandbox.control("reset", {})
-    assert sandbox.control("book") == {"transactions": [], "deliveries": [], "counters": {}}
+    assert sandbox.control("book") == {"transactions": [], "refunds": [], "deliveries": [], "counters": {}}
     assert api.initialize().json() == before
