@@ -60,6 +60,14 @@ class Settings(BaseSettings):
         """Read a comma list: the first key encrypts, all decrypt, so that keys can be rotated."""
         return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
+    @field_validator("paystack_base_url", "paystack_callback_url", "user_service_url", "order_service_url")
+    @classmethod
+    def _is_a_web_address(cls, value: str | None) -> str | None:
+        if value is not None and not value.startswith(("http://", "https://")):
+            message = "must begin with http:// or https://"
+            raise ValueError(message)
+        return value
+
     @field_validator("paystack_secret_key")
     @classmethod
     def _is_a_secret_key(cls, value: SecretStr) -> SecretStr:

@@ -12,6 +12,7 @@ from db.connection import Database
 from db.sealing import Seal
 from domain.settings import Settings, load
 from ingress.auth import Authenticator
+from ingress.callback import callback_blueprint
 from ingress.envelope import register_error_handlers
 from ingress.health import health_blueprint
 from ingress.methods import methods_blueprint
@@ -53,6 +54,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(payments_blueprint(database, seal, authenticator, room, settings.features))
     app.register_blueprint(methods_blueprint(database, seal, authenticator, room))
     app.register_blueprint(verification_blueprint(database, authenticator, room))
+    app.register_blueprint(callback_blueprint(database, room, settings.paystack_callback_url))
     app.register_blueprint(webhooks_blueprint(database, seal, settings.paystack_secret_key.get_secret_value().encode()))
     return app
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from jobs.services import Services
 
 if TYPE_CHECKING:
     from db.connection import Database
@@ -23,6 +25,7 @@ class JobContext:
     gateway: GatewayThreads
     callback_url: str | None
     live: bool
+    services: Services = field(default_factory=Services)
 
     def jitter(self) -> float:
         """A number in [0, 1) that spreads retries."""

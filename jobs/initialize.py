@@ -80,6 +80,6 @@ def _request_for(context: JobContext, payment: Payment, order: OrderDetails) -> 
         email=email,
         money=payment.money,
         channels=order.channels,
-        callback_url=order.callback_url or context.callback_url,
+        callback_url=context.callback_url or order.callback_url,
         metadata=payment.metadata,
     )

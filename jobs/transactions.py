@@ -18,7 +18,7 @@ from domain.jobs import ClaimedJob, JobKind, dedupe_key
 from domain.payment import Payment, PaymentStatus
 from domain.retry import Failure, Park, Postpone
 from jobs.applying import Learned, apply_facts
-from jobs.opening import Opening, Settlement, Withheld, Work, open_one, settlement_of
+from jobs.opening import Opening, Reading, Settlement, Withheld, Work, open_one, settlement_of
 from jobs.settling import settle_together, write_failure
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def open_transactions(context: JobContext, opening: Opening[Any, Any], ids: Sequ
     """Run the jobs with these ids as far as they are due; a second delivery of the same ids does nothing."""
     with context.gateway.seats(len(ids)) as seats:
         work = _begin(context, opening, ids)
-        for group in seats.as_they_arrive(partial(open_one, opening, context.paystack), work):
+        for group in seats.as_they_arrive(partial(_open, context, opening), work):
             settlements = [settlement_of(opening, item, result) for item, result in group]
             settle_together(context, settlements, partial(_settle, context))
 
@@ -68,6 +68,17 @@ def _begin(context: JobContext, opening: Opening[Request, Any], ids: Sequence[UU
     return [
         Work(job_of[id_], found[id_], request, unknown_for.get(job_of[id_].id)) for id_, request in requests.items()
     ]
+
+
+def _open(context: JobContext, opening: Opening[Request, Any], work: Work[Request]) -> Settlement:
+    """Call Paystack for one payment, unless its user or its order speaks against it."""
+    # Where an earlier call may have arrived, what became of it is all that counts.
+    if work.unknown_for is None and not isinstance(work.request, Withheld):
+        objection = context.services.check(work.payment, correlation_id=work.job.correlation_id)
+        if objection is not None:
+            reading = Reading(fact=objection.refusal, failure=objection.failure)
+            return Settlement(work=work, attempt=AttemptOutcome.NOT_SENT, reading=reading, source=objection.source)
+    return open_one(opening, context.paystack, work)
 
 
 def _settle(context: JobContext, tx: Connection, settlements: Sequence[Settlement]) -> None:

@@ -5,18 +5,23 @@ from __future__ import annotations
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
+import structlog
+
 from db.connection import Database
 from db.sealing import Seal
 from jobs.calls import GatewayThreads
 from jobs.context import JobContext
 from jobs.paystack.client import Paystack
 from jobs.paystack.transport import Transport
+from jobs.services import Services
 from workers.process import GATEWAY_THREADS
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
     from domain.settings import Settings
+
+_log = structlog.get_logger(__name__)
 
 
 def make_database(settings: Settings, name: str) -> Database:
@@ -37,6 +42,9 @@ def job_context(settings: Settings) -> Generator[JobContext]:
         gateway = GatewayThreads(GATEWAY_THREADS)
         stack.callback(gateway.close)
         transport = Transport(settings.paystack_base_url, settings.paystack_secret_key.get_secret_value())
+        services = Services.of(settings)
+        if services.off:
+            _log.info("services.off", unset=services.off)
         yield JobContext(
             database=database,
             seal=Seal(settings.encryption_key),
@@ -44,4 +52,5 @@ def job_context(settings: Settings) -> Generator[JobContext]:
             gateway=gateway,
             callback_url=settings.paystack_callback_url,
             live=settings.is_live,
+            services=services,
         )

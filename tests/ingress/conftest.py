@@ -1,7 +1,11 @@
-"""The application as the server loads it, on the tests' Postgres."""
+"""The application as the server loads it, on the tests' Postgres, and a worker with a sandbox beside it."""
 
+import socket
+import threading
 import time
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import jwt
@@ -10,9 +14,17 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from db.connection import Database
+from domain.payment import Payment
 from domain.settings import Settings
 from ingress import app as application
-from tests.stories import JWT_SECRET, settings_for
+from jobs.calls import GatewayThreads
+from jobs.context import JobContext
+from jobs.paystack.client import Paystack
+from jobs.paystack.transport import Transport
+from jobs.verify import verify_payments
+from sandbox.harness import RunningSandbox, running_sandbox
+from sandbox.world import Options
+from tests.stories import JWT_SECRET, SECRET_KEY, job_ids, seal, settings_for
 
 MakeApp = Callable[[Settings], Flask]
 
@@ -36,6 +48,60 @@ def session_app(make_app: MakeApp, migrated_url: str) -> Flask:
 @pytest.fixture
 def client(session_app: Flask, database: Database) -> FlaskClient:
     return session_app.test_client()
+
+
+@pytest.fixture
+def cut_off(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
+    """The application with a Postgres that is not there."""
+    monkeypatch.setattr("db.connection._POOL_WAIT_SECONDS", 0.2)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+    return make_app(settings_for(f"postgresql://nobody@127.0.0.1:{port}/none")).test_client()
+
+
+@pytest.fixture
+def sandbox() -> Generator[RunningSandbox]:
+    with running_sandbox(Options(secret_key=SECRET_KEY, seed=1)) as running:
+        yield running
+
+
+def context_at(database: Database, url: str) -> JobContext:
+    return JobContext(
+        database=database,
+        seal=seal(),
+        paystack=Paystack(Transport(url, SECRET_KEY)),
+        gateway=GatewayThreads(4),
+        callback_url=None,
+        live=False,
+    )
+
+
+@pytest.fixture
+def context(database: Database, sandbox: RunningSandbox) -> JobContext:
+    return context_at(database, sandbox.url)
+
+
+@contextmanager
+def working(context: JobContext) -> Generator[None]:
+    """A worker beside the client, that does what is due."""
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.wait(0.01):
+            verify_payments(context, job_ids(context.database, "verify_payment"))
+
+    with ThreadPoolExecutor(1) as threads:
+        worker = threads.submit(work)
+        try:
+            yield
+        finally:
+            stop.set()
+            worker.result()
+
+
+def pay(sandbox: RunningSandbox, payment: Payment, card: str = "4084084084084081") -> None:
+    sandbox.control(f"transactions/{payment.reference}/pay", {"card": card})
 
 
 def token(subject: Any = "user-1", roles: Any = ("customer",), key: str = JWT_SECRET, **claims: Any) -> str:

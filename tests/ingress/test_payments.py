@@ -1,6 +1,5 @@
 """`/payments`: what is answered is committed, once for each key, and a client may wait for the URL."""
 
-import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,10 +18,10 @@ from domain.payment import Initialized, Payment, Source, apply
 from ingress import payments as payments_routes
 from ingress.payments import _PAYABLE
 from ingress.waiting import Awaited, WaitingRoom
-from tests.ingress.conftest import ORDER, MakeApp, bearer
+from tests.ingress.conftest import ORDER, bearer
 from tests.ingress.test_input import hook, in_envelope, refused
 from tests.patience import eventually
-from tests.stories import accept, payment_now, rows, settings_for
+from tests.stories import accept, payment_now, rows
 
 
 def post(client: FlaskClient, body: dict[str, Any] = ORDER, headers: dict[str, str] | None = None) -> Any:
@@ -190,16 +189,6 @@ def test_after_a_failed_look_the_next_waiter_is_served(database: Database) -> No
     room.wait(Awaited(breaks, _PAYABLE.is_ready), payment.id, 0.2)
     assert failed.is_set()
     assert room.wait(_PAYABLE, payment.id, 10) is not None
-
-
-@pytest.fixture
-def cut_off(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
-    """The application with a Postgres that is not there."""
-    monkeypatch.setattr("db.connection._POOL_WAIT_SECONDS", 0.2)
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    return make_app(settings_for(f"postgresql://nobody@127.0.0.1:{port}/none")).test_client()
 
 
 def test_without_postgres_nothing_is_promised(cut_off: FlaskClient) -> None:

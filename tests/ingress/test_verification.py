@@ -1,10 +1,9 @@
 """`/payments/verify` over HTTP, with a worker that asks the sandbox: every answer a client can get."""
 
 import socket
-import threading
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any
 from uuid import UUID
 
@@ -16,61 +15,17 @@ from db.connection import Database
 from domain.errors import ErrorCode
 from domain.ids import Prefix, reference_of, show
 from domain.payment import Payment
-from jobs.calls import GatewayThreads
 from jobs.context import JobContext
 from jobs.initialize import initialize_payments
 from jobs.paystack import transport
-from jobs.paystack.client import Paystack
-from jobs.paystack.transport import Transport
-from jobs.verify import verify_payments
 from sandbox.harness import RunningSandbox, running_sandbox
 from sandbox.world import Options
-from tests.ingress.conftest import bearer, token
+from tests.ingress.conftest import bearer, context_at, pay, token, working
 from tests.ingress.test_input import in_envelope, refused
 from tests.patience import eventually
-from tests.stories import SECRET_KEY, accept, job_ids, payment_now, rows, seal
+from tests.stories import SECRET_KEY, accept, job_ids, payment_now, rows
 
 WAIT = {"Prefer": "wait=20"}
-
-
-@pytest.fixture
-def sandbox() -> Generator[RunningSandbox]:
-    with running_sandbox(Options(secret_key=SECRET_KEY, seed=1)) as running:
-        yield running
-
-
-def context_at(database: Database, url: str) -> JobContext:
-    return JobContext(
-        database=database,
-        seal=seal(),
-        paystack=Paystack(Transport(url, SECRET_KEY)),
-        gateway=GatewayThreads(4),
-        callback_url=None,
-        live=False,
-    )
-
-
-@pytest.fixture
-def context(database: Database, sandbox: RunningSandbox) -> JobContext:
-    return context_at(database, sandbox.url)
-
-
-@contextmanager
-def working(context: JobContext) -> Generator[None]:
-    """A worker beside the client, that does what is due."""
-    stop = threading.Event()
-
-    def work() -> None:
-        while not stop.wait(0.01):
-            verify_payments(context, job_ids(context.database, "verify_payment"))
-
-    with ThreadPoolExecutor(1) as threads:
-        worker = threads.submit(work)
-        try:
-            yield
-        finally:
-            stop.set()
-            worker.result()
 
 
 @pytest.fixture
@@ -85,10 +40,6 @@ def payment(context: JobContext) -> Payment:
     accepted = accept(context.database)
     initialize_payments(context, job_ids(context.database))
     return payment_now(context.database, accepted.id)
-
-
-def pay(sandbox: RunningSandbox, payment: Payment, card: str = "4084084084084081") -> None:
-    sandbox.control(f"transactions/{payment.reference}/pay", {"card": card})
 
 
 def verify(client: FlaskClient, reference: str, **headers: str) -> Any:

@@ -96,10 +96,14 @@ def test_a_payment_gets_the_url_where_the_customer_pays(context: JobContext, pay
     assert paystack.calls[0].body["callback_url"] == "https://shop.example/thanks"
 
 
-def test_the_callers_own_callback_url_comes_first(context: JobContext, paystack: ScriptedPaystack) -> None:
-    accept(context.database, callback_url="https://mine.example/")
-    run(context)
-    assert paystack.calls[0].body["callback_url"] == "https://mine.example/"
+def test_the_customer_comes_back_through_us_and_else_to_the_payments_own_address(
+    context: JobContext, paystack: ScriptedPaystack
+) -> None:
+    for ours in (context.callback_url, None):
+        accept(context.database, callback_url="https://mine.example/")
+        run(replace(context, callback_url=ours))
+    told = [call.body["callback_url"] for call in paystack.calls]
+    assert told == ["https://shop.example/thanks", "https://mine.example/"]
 
 
 def test_a_second_delivery_of_the_same_job_does_nothing(context: JobContext, paystack: ScriptedPaystack) -> None:
