@@ -117,7 +117,7 @@ def _request_for(
         email=email,
         authorization_code=code,
         money=payment.money,
-        callback_url=order.callback_url or context.callback_url,
+        callback_url=context.callback_url or order.callback_url,
         metadata=payment.metadata,
     )
 

@@ -88,7 +88,7 @@ def outcomes(database: Database) -> list[str]:
 
 
 def test_a_saved_card_is_charged_with_its_own_code_and_address(context: JobContext, paystack: ScriptedPaystack) -> None:
-    payment = charge(context.database, metadata={"cart": "7"}, callback_url="https://mine.example/")
+    payment = charge(context.database, metadata={"cart": "7"})
     run(context)
     after = payment_now(context.database, payment.id)
     assert (after.status, after.instrument.card_last4) == (S.SUCCESS, "4081")
@@ -100,7 +100,7 @@ def test_a_saved_card_is_charged_with_its_own_code_and_address(context: JobConte
             "authorization_code": AUTHORIZATION_CODE,
             "reference": payment.reference,
             "metadata": '{"cart":"7"}',
-            "callback_url": "https://mine.example/",
+            "callback_url": context.callback_url,
         }
     ]
     assert history_of(context.database, payment.id) == [
@@ -486,7 +486,7 @@ def test_a_method_that_no_key_opens_is_not_charged_and_is_tried_again(
 @pytest.mark.parametrize(
     "data",
     [
-        {"reference": "pf-other", "status": "success"},
+        {"reference": "pf-other", "status": "success", "amount": 50_000, "currency": "NGN", "id": 1},
         {"status": "success"},  # neither amount nor number
         {"status": "success", "amount": "many", "currency": "NGN", "id": 1},
     ],
