@@ -132,7 +132,7 @@ def _accept(
         )
         if method is not None:
             return method, False
-        used = idempotency.get_idempotency_key(connection, caller=caller.subject, key=key or "")
+        used = None if key is None else idempotency.get_idempotency_key(connection, caller=caller.subject, key=key)
         if used is None:
             raise _no_such_method()
         if used.fingerprint != fingerprint or used.payment_method_id is None:

@@ -53,7 +53,7 @@ class Charging:
     def prepare(
         self, context: JobContext, tx: Connection, pending: Sequence[Payment]
     ) -> Mapping[UUID, ChargeRequest | Withheld | Failure]:
-        """Make the request of each payment, unless its customer has not been waiting for it any more."""
+        """Make the request of each payment, unless its time is over or its method is gone."""
         now = get_now(tx)
         details = payments.get_order_details(tx, [payment.id for payment in pending])
         found = methods.get_methods(tx, {p.payment_method_id for p in pending if p.payment_method_id is not None})
@@ -89,7 +89,7 @@ class Charging:
         return ChargeRefused(code, refused.message)
 
     def found(self, work: Work[ChargeRequest], found: VerifiedTransaction) -> Reading:
-        """Take what it came to; one that nobody has paid, and nobody can be sent to, is tried anew in its own time."""
+        """Take what it came to; one that waits for its customer, who cannot be sent to it any more, is made anew."""
         fact = fact_of(found.transaction, found.raw, expired=False)
         if not isinstance(fact, NotPaid):
             return _reading_of(fact)
