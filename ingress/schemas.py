@@ -80,6 +80,16 @@ class PaymentMethodRequest(BaseModel):
     card_type: Annotated[str, StringConstraints(min_length=1, max_length=20, strip_whitespace=True)] | None = None
 
 
+class RefundRequest(BaseModel):
+    """The body of `POST /payments/{paymentId}/refund`; without an amount, all that is left."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
+
+    amount: Annotated[int, Field(strict=True, gt=0, lt=2**63)] | None = None
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)] | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
 class VerificationRequest(BaseModel):
     """The body of `POST /payments/verify`, and the query of `GET`."""
 
