@@ -65,18 +65,9 @@ def payments_blueprint(
             raise RefusedError(
                 ErrorCode.INSUFFICIENT_PERMISSIONS, "This token may not pay for that user.", field="userId"
             )
-        fingerprint = fingerprint_of(body)
-        try:
-            new = _new_payment(database, wanted, seal, features)
-        except RefusedError:
-            # What was accepted once is answered again, though today it would be refused.
-            with database.connection() as connection:
-                earlier = _made_before(connection, caller=caller, key=key, fingerprint=fingerprint)
-            if earlier is None:
-                raise
-            payment, replayed = earlier, True
-        else:
-            payment, replayed = _accept(database, new, caller=caller, key=key, fingerprint=fingerprint)
+        payment, replayed = _accept(
+            database, wanted, seal, features, caller=caller, key=key, fingerprint=fingerprint_of(body)
+        )
         accepted = Accepted(
             resource=payment,
             subject=payment.id,
@@ -100,8 +91,8 @@ def payments_blueprint(
     return routes
 
 
-def _new_payment(database: Database, wanted: PaymentRequest, seal: Seal, features: Features) -> NewPayment:
-    method = None if wanted.payment_method_id is None else _chosen_method(database, wanted, wanted.payment_method_id)
+def _new_payment(connection: Connection, wanted: PaymentRequest, seal: Seal, features: Features) -> NewPayment:
+    method = None if wanted.payment_method_id is None else _chosen_method(connection, wanted, wanted.payment_method_id)
     asked = wanted.wanted_channels if method is None else [method.channel]
     channels = offered_channels(wanted.currency, asked, features)
     return NewPayment(
@@ -119,10 +110,25 @@ def _new_payment(database: Database, wanted: PaymentRequest, seal: Seal, feature
 
 
 def _accept(
-    database: Database, new: NewPayment, *, caller: Caller, key: str | None, fingerprint: bytes
+    database: Database,
+    wanted: PaymentRequest,
+    seal: Seal,
+    features: Features,
+    *,
+    caller: Caller,
+    key: str | None,
+    fingerprint: bytes,
 ) -> tuple[Payment, bool]:
     """Store the payment, or find the one that this key made before."""
     with database.connection() as connection:
+        try:
+            new = _new_payment(connection, wanted, seal, features)
+        except RefusedError:
+            # What was accepted once is answered again, though today it would be refused.
+            earlier = _made_before(connection, caller=caller, key=key, fingerprint=fingerprint)
+            if earlier is None:
+                raise
+            return earlier, True
         try:
             payment = payments.accept_payment(
                 connection,
@@ -156,9 +162,9 @@ def _made_before(connection: Connection, *, caller: Caller, key: str | None, fin
     return payment
 
 
-def _chosen_method(database: Database, wanted: PaymentRequest, text: str) -> PaymentMethod:
+def _chosen_method(connection: Connection, wanted: PaymentRequest, text: str) -> PaymentMethod:
     """Find the saved method to charge: the user's own, active, and not expired."""
-    with contextlib.suppress(MalformedIdError), database.connection() as connection:
+    with contextlib.suppress(MalformedIdError):
         method_id = parse(Prefix.PAYMENT_METHOD, text)
         method = methods.get_methods(connection, [method_id]).get(method_id)
         if method is not None and method.user_id == wanted.user_id and method.status is MethodStatus.ACTIVE:
