@@ -15,6 +15,7 @@ from ingress.auth import Authenticator
 from ingress.callback import callback_blueprint
 from ingress.envelope import register_error_handlers
 from ingress.health import health_blueprint
+from ingress.methods import methods_blueprint
 from ingress.payments import payments_blueprint
 from ingress.refunds import refunds_blueprint
 from ingress.verification import verification_blueprint
@@ -52,6 +53,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     room = WaitingRoom(database, _WAITING_PLACES)
     authenticator = Authenticator(settings)
     app.register_blueprint(payments_blueprint(database, seal, authenticator, room, settings.features))
+    app.register_blueprint(methods_blueprint(database, seal, authenticator, room))
     app.register_blueprint(refunds_blueprint(database, authenticator, room))
     app.register_blueprint(verification_blueprint(database, authenticator, room))
     app.register_blueprint(callback_blueprint(database, room, settings.paystack_callback_url))

@@ -9,7 +9,7 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from db import attempts, events, jobs, orders, payments, verifications, webhooks
+from db import attempts, events, jobs, methods, orders, payments, verifications, webhooks
 from db.connection import _SESSION_OPTIONS, Connection
 from db.migrate import migrate
 from tests import services
@@ -36,6 +36,9 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "pay orders": (orders._PAY, {"order_ids": ["a", "b"], "payment_ids": IDS}),
     "get payers": (orders._GET_PAYERS, {"order_ids": ["a", "b"]}),
     "release orders": (orders._RELEASE, {"order_ids": ["a", "b"], "payment_ids": IDS}),
+    "get methods": (methods._GET_MANY, {"ids": IDS}),
+    "get active methods": (methods._GET_ACTIVE, {"user_id": "u"}),
+    "ensure default": (methods._ENSURE_DEFAULT, {"user_id": "u"}),
     "get webhooks": (webhooks._GET, {"ids": IDS}),
     "mark webhooks": (
         webhooks._MARK,
