@@ -17,6 +17,7 @@ from ingress.envelope import register_error_handlers
 from ingress.health import health_blueprint
 from ingress.methods import methods_blueprint
 from ingress.payments import payments_blueprint
+from ingress.reference import reference_blueprint
 from ingress.refunds import refunds_blueprint
 from ingress.verification import verification_blueprint
 from ingress.waiting import WaitingRoom
@@ -50,6 +51,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.before_request(_identify_request)
     register_error_handlers(app)
     app.register_blueprint(health_blueprint(database))
+    app.register_blueprint(reference_blueprint())
     room = WaitingRoom(database, _WAITING_PLACES)
     authenticator = Authenticator(settings)
     app.register_blueprint(payments_blueprint(database, seal, authenticator, room, settings.features))
