@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from db import attempts, events, history, jobs, orders, payments, verifications, webhooks
+from db import attempts, events, history, jobs, orders, payments, refunds, verifications, webhooks
 from db.connection import _SESSION_OPTIONS, Connection
 from db.migrate import migrate
 from tests import services
@@ -47,6 +47,14 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "pay orders": (orders._PAY, {"order_ids": ["a", "b"], "payment_ids": IDS}),
     "get payers": (orders._GET_PAYERS, {"order_ids": ["a", "b"]}),
     "release orders": (orders._RELEASE, {"order_ids": ["a", "b"], "payment_ids": IDS}),
+    "get refunds": (refunds._GET, {"ids": IDS}),
+    "get refunds of payments": (refunds._GET_OF_PAYMENTS, {"ids": IDS}),
+    "get sendings": (refunds._GET_SENDINGS, {"ids": IDS}),
+    "get unsettled refunds": (refunds._GET_UNSETTLED, {"transactions": [7001, 7002]}),
+    "mark refunds sent": (refunds._MARK_SENT, {"ids": IDS}),
+    "mark refunds not sent": (refunds._MARK_NOT_SENT, {"ids": IDS}),
+    "mark refunds searched": (refunds._MARK_SEARCHED, {"ids": IDS}),
+    "write refunds": (refunds._WRITE, {"ids": IDS, "changes": Jsonb([])}),
     "get webhooks": (webhooks._GET, {"ids": IDS}),
     "mark webhooks": (
         webhooks._MARK,
