@@ -44,7 +44,7 @@ class Verdict(StrEnum):
 
     RECEIVED = "received"
     APPLIED = "applied"
-    """It told something new, and the payment was changed (or flagged) for it."""
+    """It told something new: the payment was changed (or flagged) for it, or Paystack is asked about its refund."""
     IGNORED = "ignored"
     """It changed nothing; the reason says why."""
 

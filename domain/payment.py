@@ -243,6 +243,12 @@ class ReviewReason(StrEnum):
     DUPLICATE_ORDER = "duplicate_order"
     REVERSED = "reversed"
     UNEXPECTED_MONEY = "unexpected_money"
+    REFUND_CONTRADICTED = "refund_contradicted"
+    """Paystack pays out a refund that it had failed or refused."""
+    REFUND_MISMATCH = "refund_mismatch"
+    """Paystack tells of another amount or currency than the refund's."""
+    REFUND_UNSETTLED = "refund_unsettled"
+    """Whether Paystack has a refund could not be found out, and it may not be sent again by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from domain.errors import ErrorCode, RefusedError
 from domain.events import EventType
 from domain.ids import Prefix, show
-from domain.payment import PAID, Change, FactName, Payment, PaymentStatus, next_version
+from domain.payment import PAID, Change, FactName, Payment, PaymentStatus, ReviewReason, next_version
 from domain.rendering import render_payment, render_refund
 
 if TYPE_CHECKING:
@@ -56,8 +56,19 @@ _FACT_OF: Mapping[RefundStatus, tuple[FactName, EventType | None]] = {
     _S.FAILED: (FactName.REFUND_FAILED, EventType.REFUND_FAILED),
 }
 
+UNDER_WAY = frozenset({_S.PROCESSING, _S.NEEDS_ATTENTION})
+"""The statuses of a refund that Paystack has and has not finished."""
+
 SETTLEMENT_WORKING_DAYS = 10  # the longest that Paystack says a bank takes
 _WORKING_DAYS_A_WEEK = 5
+
+# Nobody knows how soon Paystack's list shows a new refund: only what it has not shown for this long is not there.
+_SEARCHES_MIN = 3
+_SEARCH_SPAN = timedelta(minutes=10)
+SEARCH_PAUSE = _SEARCH_SPAN / (_SEARCHES_MIN - 1)
+
+_LOOK_PAUSE_MIN = timedelta(minutes=1)
+_LOOK_PAUSE_MAX = timedelta(hours=6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,10 +105,12 @@ class Refund:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundNews:
-    """What was learned of a refund at Paystack."""
+    """What was learned of a refund at Paystack; amount and currency are None where it was not Paystack who told."""
 
     status: RefundStatus
     gateway_refund_id: int | None = None
+    amount: int | None = None
+    currency: str | None = None
     code: ErrorCode | None = None
     message: str | None = None
     processed_at: datetime | None = None
@@ -106,7 +119,10 @@ class RefundNews:
 
 @dataclass(frozen=True, slots=True)
 class RefundChange:
-    """What to write for one piece of news: the refund as it will stand, and the change of its payment."""
+    """What to write for one piece of news: the refund as it will stand, and the change of its payment.
+
+    News that does not fit leaves the refund as it is, and the change flags the payment.
+    """
 
     after: Refund
     payment: Change
@@ -145,13 +161,19 @@ def open_refund(payment: Payment, refund: Refund) -> RefundChange:
     return _change(refund, next_version(payment, refunds_reserved=reserved))
 
 
-def apply_news(payment: Payment, refund: Refund, news: RefundNews) -> RefundChange | None:
+def apply_news(payment: Payment, refund: Refund, news: RefundNews, now: datetime) -> RefundChange | None:
     """Hold news against a refund and its payment as they stand, both locked.
 
     Returns:
-        What to write, or None when it is no news: said before, or contradicting what is final.
+        What to write, or None when it is no news: said before, or overtaken.
 
     """
+    if not _is_its_money(refund, news):
+        told = {"amount": news.amount, "currency": news.currency}
+        return _hold_for_review(payment, refund, ReviewReason.REFUND_MISMATCH, told)
+    if refund.status is _S.FAILED and news.status is not _S.FAILED:
+        # Its money is promised to others again, or gone: whether it was given back twice is for a person to see.
+        return _hold_for_review(payment, refund, ReviewReason.REFUND_CONTRADICTED, {"told": news.status})
     if news.status not in MOVES[refund.status]:
         return None
     after = replace(
@@ -161,9 +183,56 @@ def apply_news(payment: Payment, refund: Refund, news: RefundNews) -> RefundChan
         gateway_refund_id=news.gateway_refund_id or refund.gateway_refund_id,
         failure_code=news.code,
         failure_message=news.message,
-        processed_at=news.processed_at if news.status is _S.SUCCESS else None,
+        processed_at=(news.processed_at or now) if news.status is _S.SUCCESS else None,
     )
     return _change(after, _repay(payment, refund, after), news.response)
+
+
+def _is_its_money(refund: Refund, news: RefundNews) -> bool:
+    return news.amount in {None, refund.money.amount} and news.currency in {None, refund.money.currency}
+
+
+def _hold_for_review(
+    payment: Payment, refund: Refund, reason: ReviewReason, told: Mapping[str, Any]
+) -> RefundChange | None:
+    change = flag_refund(payment, refund, reason, told)
+    return None if change is None else RefundChange(refund, change)
+
+
+def flag_refund(
+    payment: Payment, refund: Refund, reason: ReviewReason, details: Mapping[str, Any] | None = None
+) -> Change | None:
+    """Call a person to a payment because of its refund; None while one is called for the same reason."""
+    if payment.review_reason == reason:
+        return None
+    return Change(
+        name=FactName.FLAGGED,
+        after=next_version(payment, review_reason=reason),
+        details={"reason": reason, "refundId": show(Prefix.REFUND, refund.id), **(details or {})},
+        event=EventType.PAYMENT_FLAGGED,
+    )
+
+
+def holds_its_order_again(before: Payment, after: Payment) -> bool:
+    """Whether a refund that came back made a payment, which had let go of its order, one that has paid it."""
+    return before.status is PaymentStatus.REFUNDED and after.status is not PaymentStatus.REFUNDED
+
+
+def is_searched_enough(searches: int, since_sent: timedelta) -> bool:
+    """Whether a refund that this many searches did not find can be taken for one that Paystack never got."""
+    return searches >= _SEARCHES_MIN and since_sent >= _SEARCH_SPAN
+
+
+def next_look_after(age: timedelta) -> timedelta:
+    """How long to wait before Paystack is asked again about a refund this old: each wait doubles its age."""
+    return min(max(age, _LOOK_PAUSE_MIN), _LOOK_PAUSE_MAX)
+
+
+def is_worth_asking(refund: Refund, told: RefundStatus) -> bool:
+    """Whether an event that tells `told` about some refund of a payment could mean this one, and something new."""
+    if refund.status is _S.FAILED:
+        return told is _S.SUCCESS and refund.gateway_refund_id is not None
+    return told in MOVES[refund.status]
 
 
 def _repay(payment: Payment, before: Refund, after: Refund) -> Payment:

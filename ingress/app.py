@@ -17,6 +17,7 @@ from ingress.checkout import checkout_blueprint
 from ingress.envelope import register_error_handlers
 from ingress.health import health_blueprint
 from ingress.payments import payments_blueprint
+from ingress.refunds import refunds_blueprint
 from ingress.verification import verification_blueprint
 from ingress.waiting import WaitingRoom
 from ingress.webhooks import webhooks_blueprint
@@ -52,6 +53,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     room = WaitingRoom(database, _WAITING_PLACES)
     authenticator = Authenticator(settings)
     app.register_blueprint(payments_blueprint(database, seal, authenticator, room, settings.features))
+    app.register_blueprint(refunds_blueprint(database, authenticator, room))
     app.register_blueprint(verification_blueprint(database, authenticator, room))
     app.register_blueprint(checkout_blueprint(database, settings.features, settings.paystack_public_key))
     app.register_blueprint(callback_blueprint(database, room, settings.paystack_callback_url))

@@ -32,6 +32,7 @@ class Role(StrEnum):
 
 
 PAYS_FOR_ANYONE = frozenset({Role.SERVICE, Role.ADMIN})
+REFUNDS = frozenset({Role.SERVICE, Role.SUPPORT, Role.ADMIN})
 READS_EVERYTHING = frozenset({Role.SERVICE, Role.SUPPORT, Role.FINANCE, Role.ADMIN})
 
 
@@ -45,6 +46,11 @@ class Caller:
     def may_pay_for(self, user_id: str) -> bool:
         """Whether the caller may start a payment of this user."""
         return bool(self.roles & PAYS_FOR_ANYONE) or (Role.CUSTOMER in self.roles and self.subject == user_id)
+
+    @property
+    def may_refund(self) -> bool:
+        """Whether the caller may give money back; customers ask their merchant for it."""
+        return bool(self.roles & REFUNDS)
 
     def may_read(self, user_id: str) -> bool:
         """Whether the caller may see payments of this user."""

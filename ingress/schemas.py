@@ -48,6 +48,16 @@ class PaymentRequest(BaseModel):
         return [self.payment_channel] if self.payment_channel is not None else self.channels or []
 
 
+class RefundRequest(BaseModel):
+    """The body of `POST /payments/{paymentId}/refund`; without an amount, all that is left."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
+
+    amount: Annotated[int, Field(strict=True, gt=0, lt=2**63)] | None = None
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)] | None = None
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
 class VerificationRequest(BaseModel):
     """The body of `POST /payments/verify`, and the query of `GET`."""
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from db import orders, payments
 from db.payments import SourcedChange
 from domain.payment import FactName, apply
+from jobs.duplicates import refund_duplicates
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,14 +54,14 @@ def apply_facts(context: JobContext, tx: Connection, facts: Sequence[Learned]) -
     }
     order_paid_by = orders.pay_orders(tx, succeeding.values())
     results = _hold(locked, facts, order_paid_by)
-    payments.write_changes(
-        tx,
-        [
-            SourcedChange(held.change, held.learned.source, held.learned.correlation_id)
-            for held in results
-            if held.change is not None
-        ],
-    )
+    written = [
+        SourcedChange(held.change, held.learned.source, held.learned.correlation_id)
+        for held in results
+        if held.change is not None
+    ]
+    payments.write_changes(tx, written)
+    if context.refund_duplicates:
+        refund_duplicates(tx, written)
     return results
 
 

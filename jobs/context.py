@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobContext:
-    """The database, the gateway, and the few settings that use cases need."""
+    """The database, the gateway, and the few settings that use cases need.
+
+    `resend_refunds` and `refund_duplicates` are ENABLE_REFUND_RESEND and ENABLE_DUPLICATE_REFUND.
+    """
 
     database: Database
     seal: Seal
@@ -25,6 +28,8 @@ class JobContext:
     gateway: GatewayThreads
     callback_url: str | None
     live: bool
+    resend_refunds: bool
+    refund_duplicates: bool
     services: Services = field(default_factory=Services)
 
     def jitter(self) -> float:

@@ -73,10 +73,10 @@ def record_failure(context: JobContext, job: ClaimedJob, failure: Failure) -> No
         write_failure(tx, context, job, failure)
 
 
-def write_failure(tx: Connection, context: JobContext, job: ClaimedJob, failure: Failure) -> None:
-    """Write what the retry rule says about a failed run."""
+def write_failure(tx: Connection, context: JobContext, job: ClaimedJob, failure: Failure) -> bool:
+    """Write what the retry rule says about a failed run; False when another run holds the job by now."""
     decision = decide(failure, job.failures, context.jitter())
-    ledger.apply_decision(tx, job, decision, error=failure.error)
+    held = ledger.apply_decision(tx, job, decision, error=failure.error)
     _log.warning(
         "job.failed",
         job_id=str(job.id),
@@ -84,3 +84,4 @@ def write_failure(tx: Connection, context: JobContext, job: ClaimedJob, failure:
         error=failure.error,
         correlation_id=job.correlation_id,
     )
+    return held

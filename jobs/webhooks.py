@@ -1,5 +1,7 @@
 """Apply Paystack's webhook events to the payments they speak of: one transaction for a whole batch.
 
+What an event says of a charge is applied; what one says of a refund is a hint to go and look (`jobs/refund_events.py`).
+
 Nothing outside Postgres is called, so no lease is needed: the transaction that deletes a job writes its effect, and a
 process that dies in it lets go of the job for RabbitMQ's next delivery.
 """
@@ -22,12 +24,14 @@ from domain.jobs import ClaimedJob, JobKind
 from domain.payment import ChargeFailed, Fact, Source
 from jobs.applying import Held, Learned, apply_facts
 from jobs.paystack.wire import Transaction, WebhookEvent, charged_fact, read_json
+from jobs.refund_events import TOLD_BY, Hint, RefundEventData, follow_hints
 from jobs.settling import settle_together
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from db.connection import Connection
+    from domain.refund import RefundStatus
     from jobs.context import JobContext
 
 
@@ -41,11 +45,12 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What an event says: a fact about one of our payments, or why it says nothing to us."""
+    """What an event says: a fact about one of our payments, how a refund of it stands, or why it says nothing to us."""
 
     event: str | None
     payment_id: UUID | None = None
     fact: Fact | None = None
+    told: RefundStatus | None = None
     reason: str | None = None
 
 
@@ -67,19 +72,32 @@ def _apply(context: JobContext, tx: Connection, deliveries: Sequence[Delivery]) 
         for s in stored.values()
         if s.verdict is Verdict.RECEIVED
     }
+    # First, since jobs are locked before payments.
+    hints = {
+        webhook_id: Hint(reading.payment_id, reading.told, mine[webhook_id].correlation_id)
+        for webhook_id, reading in readings.items()
+        if reading.told is not None and reading.payment_id is not None
+    }
+    meant = dict(zip(hints, follow_hints(tx, list(hints.values())), strict=True))
     facts = {
         webhook_id: Learned(reading.payment_id, reading.fact, Source.WEBHOOK, mine[webhook_id].correlation_id)
         for webhook_id, reading in readings.items()
         if reading.fact is not None and reading.payment_id is not None
     }
     results = dict(zip(facts, apply_facts(context, tx, list(facts.values())), strict=True))
-    webhooks.mark_webhooks(tx, [_handled(id_, reading, results.get(id_)) for id_, reading in readings.items()])
+    webhooks.mark_webhooks(
+        tx, [_handled(id_, reading, results.get(id_), meant.get(id_)) for id_, reading in readings.items()]
+    )
 
 
-def _handled(webhook_id: UUID, reading: Reading, held: Held | None) -> HandledWebhook:
+def _handled(webhook_id: UUID, reading: Reading, held: Held | None, refunds_meant: int | None) -> HandledWebhook:
     """Say what became of an event, and why."""
     verdict = Verdict.IGNORED
-    if held is None:
+    if refunds_meant:
+        verdict, reason = Verdict.APPLIED, "Paystack is asked about it"
+    elif refunds_meant == 0:
+        reason = "no refund of ours that it could tell something new of"
+    elif held is None:
         reason = reading.reason
     elif held.before is None:
         reason = "unknown reference"
@@ -99,8 +117,21 @@ def read_event(body: bytes, *, live: bool) -> Reading:
     match event.event:
         case "charge.success" | "charge.failed" if isinstance(event.data, dict):
             return _read_charge(event.event, cast("dict[str, Any]", event.data), live=live)
+        case name if name in TOLD_BY and isinstance(event.data, dict):
+            return _read_refund(name, cast("dict[str, Any]", event.data), live=live)
         case _:
             return Reading(event=event.event, reason="an event Payfleet does not act on")
+
+
+def _read_refund(name: str, data: dict[str, Any], *, live: bool) -> Reading:
+    refund = RefundEventData.model_validate(data)
+    try:
+        payment_id, _ = payment_of(refund.transaction_reference or refund.reference or "")
+    except MalformedIdError:
+        return Reading(event=name, reason="unknown reference")
+    if refund.domain and (refund.domain == "live") != live:
+        return Reading(event=name, payment_id=payment_id, reason=f"an event of the {refund.domain} domain")
+    return Reading(event=name, payment_id=payment_id, told=TOLD_BY[name])
 
 
 def _read_charge(name: str, data: dict[str, Any], *, live: bool) -> Reading:

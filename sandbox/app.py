@@ -17,7 +17,7 @@ from sandbox.world import WORLD, Options, World, new_world
 
 # Paystack takes no large bodies; this is far above any real request.
 _BODY_BYTES_MAX = 1_048_576
-_API: tuple[tuple[str, str, str, Endpoint], ...] = (
+API: tuple[tuple[str, str, str, Endpoint], ...] = (
     ("initialize", "POST", "/transaction/initialize", transactions.initialize),
     ("verify", "GET", "/transaction/verify/{reference}", transactions.verify),
     ("list", "GET", "/transaction", transactions.list_transactions),
@@ -49,8 +49,10 @@ def make_app(options: Options) -> web.Application:
         world = new_world(options)
     app = web.Application(client_max_size=_BODY_BYTES_MAX)
     app[WORLD] = world
-    for name, method, template, endpoint in _API:
-        app.router.add_route(method, template, guarded(name, template, endpoint))
+    for name, method, template, endpoint in API:
+        # Paystack takes a slash at the end as well, and there are clients that send one.
+        for path in (template, f"{template}/"):
+            app.router.add_route(method, path, guarded(name, template, endpoint))
     app.router.add_routes(checkout.routes())
     app.router.add_routes(control.routes())
     app.router.add_routes(control_page.routes())

@@ -95,7 +95,8 @@ async def state(request: web.Request) -> web.Response:
     transaction = _find(world, request)
     if transaction is None:
         raise web.HTTPNotFound
-    return web.json_response({"status": transaction.status, "step": transaction.page.step})
+    status = "success" if transaction.paid else transaction.status
+    return web.json_response({"status": status, "step": transaction.page.step})
 
 
 def return_address(world: World, transaction: Transaction) -> str | None:

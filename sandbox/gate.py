@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from sandbox.answers import Answer, RefusalError, invalid_key, live_key_refused
+from sandbox.book import Transaction
 from sandbox.wire import Json, JsonObject, UnreadableBodyError, read_object
 from sandbox.world import WORLD, World
 
@@ -109,18 +110,22 @@ def _subject(world: World, call: Call) -> tuple[str | None, int | None]:
     amount = call.body.get("amount")
     if isinstance(amount, str) and amount.isascii() and amount.isdigit():
         amount = int(amount[:20])
-    refund = world.book.find_refund(call.path.get("id", ""))
-    if refund is not None:
-        known = world.book.transactions[refund.transaction_id]
-    else:
-        named = call.path.get("reference") or call.path.get("id") or call.query.get("transaction")
-        known = world.book.find(str(named or call.body.get("transaction")))
+    known = _payment_of(world, call)
     if known is not None:
         return known.reference, known.requested_amount
     return (
         given if isinstance(given, str) else None,
         int(amount) if isinstance(amount, int | float) else None,
     )
+
+
+def _payment_of(world: World, call: Call) -> Transaction | None:
+    """Find the payment that a call names, or whose refund it names."""
+    named = next(iter(call.path.values()), None) or call.query.get("transaction") or call.body.get("transaction")
+    if not isinstance(named, str | int):
+        return None
+    refund = world.book.find_refund(str(named))
+    return world.book.find(str(named)) if refund is None else world.book.transactions[refund.transaction_id]
 
 
 def _reset(request: web.Request) -> None:

@@ -8,6 +8,10 @@ from sandbox.book import Book, Transaction
 from sandbox.paging import Page, Test, by_cursor, by_number, matching, wants_cursor, within
 from sandbox.wire import JsonObject
 
+# What no transaction of the sandbox belongs to: asked for, they find nothing.
+_ABSENT = ("settlement", "subaccount_code", "split_code", "terminal_id", "virtual_account_number")
+_SOURCE = "merchantApi"
+
 
 def page_of(book: Book, query: Mapping[str, str]) -> Page[Transaction]:
     """Pick the transactions a list call asks for.
@@ -16,7 +20,7 @@ def page_of(book: Book, query: Mapping[str, str]) -> Page[Transaction]:
         RefusalError: 400, if a date, a number or a cursor cannot be read.
 
     """
-    found = matching(reversed(book.transactions.values()), _tests(query))
+    found = matching(reversed(book.transactions.values()), _tests(book, query))
     if wants_cursor(query):
         return by_cursor(found, query)
     page = by_number(found, query)
@@ -41,7 +45,7 @@ def totals_of(book: Book, query: Mapping[str, str]) -> JsonObject:
     }
 
 
-def _tests(query: Mapping[str, str]) -> list[Test[Transaction]]:
+def _tests(book: Book, query: Mapping[str, str]) -> list[Test[Transaction]]:
     tests: list[Test[Transaction]] = [*within(query)]
     if status := query.get("status"):
         tests.append(lambda row: row.status == status)
@@ -50,6 +54,10 @@ def _tests(query: Mapping[str, str]) -> list[Test[Transaction]]:
     if customer := query.get("customer"):
         # Only the numeric id finds anything; a customer code gives an empty list, as at Paystack.
         tests.append(lambda row: str(row.customer_id) == customer)
+    if code := query.get("customer_code"):
+        tests.append(lambda row: book.customers[row.customer_id].code == code)
+    if query.get("source", _SOURCE) != _SOURCE or any(query.get(name) for name in _ABSENT):
+        tests.append(lambda _row: False)
     if amount := query.get("amount"):
         tests.append(lambda row: str(row.amount) == amount)
     return tests

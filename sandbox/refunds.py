@@ -47,8 +47,9 @@ def list_refunds(world: World, call: Call) -> Answer:
     if transaction := call.query.get("transaction"):
         # Only the numeric id finds anything; a reference gives an empty list, as at Paystack.
         tests.append(lambda row: str(row.transaction_id) == transaction)
-    page = by_number(matching(reversed(world.book.refunds.values()), tests), call.query)
-    meta = page.meta | {"failedRefundCount": sum(row.status == "failed" for row in world.book.refunds.values())}
+    found = matching(reversed(world.book.refunds.values()), tests)
+    page = by_number(found, call.query)
+    meta = page.meta | {"failedRefundCount": sum(row.status == "failed" for row in found)}
     return success("Refunds retrieved", [refund_shapes.listed(world.book, row) for row in page.rows], meta=meta)
 
 
@@ -93,7 +94,7 @@ def _refund(world: World, call: Call) -> Refund:
 def _checked_amount(world: World, transaction: Transaction, body: JsonObject) -> int:
     """Read how much to refund; left out, it is the whole original amount, whatever was refunded before."""
     currency = body.get("currency")
-    if currency and currency != transaction.currency:
+    if currency and str(currency).upper() != transaction.currency:
         raise RefusalError(400, "Transaction currency must match refund currency")
     given = body.get("amount")
     amount = transaction.amount if given in (None, "") else read_amount(given)

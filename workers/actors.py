@@ -12,6 +12,8 @@ import tenacity
 from domain.errors import UnavailableError
 from domain.jobs import QUEUE_OF, JobKind
 from jobs.initialize import initialize_payments
+from jobs.refund_checks import check_refunds
+from jobs.refunds import send_refunds
 from jobs.verify import verify_payments
 from jobs.webhooks import apply_webhooks
 
@@ -27,6 +29,8 @@ _log = structlog.get_logger(__name__)
 
 USE_CASES: dict[JobKind, Callable[[JobContext, Sequence[UUID]], None]] = {
     JobKind.INITIALIZE_PAYMENT: initialize_payments,
+    JobKind.SEND_REFUND: send_refunds,
+    JobKind.CHECK_REFUND: check_refunds,
     JobKind.VERIFY_PAYMENT: verify_payments,
     JobKind.APPLY_WEBHOOK: apply_webhooks,
 }

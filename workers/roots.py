@@ -52,5 +52,7 @@ def job_context(settings: Settings) -> Generator[JobContext]:
             gateway=gateway,
             callback_url=settings.paystack_callback_url,
             live=settings.is_live,
+            resend_refunds=settings.enable_refund_resend,
+            refund_duplicates=settings.enable_duplicate_refund,
             services=services,
         )

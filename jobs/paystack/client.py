@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from domain.errors import ErrorCode
 from jobs.paystack.answers import Answer, Done, NotSent, Refused, Throttled, Unknown
+from jobs.paystack.refunds import FoundRefund, RefundData
 from jobs.paystack.transport import Response
 from jobs.paystack.wire import InitializedTransaction, Transaction
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from domain.money import Money
+    from domain.refund import Refund
     from jobs.paystack.transport import Transport
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -27,6 +29,7 @@ _RETRY_AFTER_SECONDS_DEFAULT = 10.0
 _RETRY_AFTER_SECONDS_MAX = 120.0  # the windows last 60 s; anything longer is a misreading
 _SUCCESSES = frozenset({HTTPStatus.OK, HTTPStatus.CREATED})
 _NOT_FOUND = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND})
+_PAGES_MAX = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,9 +93,47 @@ class Paystack:
             case _:
                 return answer
 
+    def create_refund(self, refund: Refund) -> Answer[FoundRefund]:
+        """Ask for money to be given back. `POST /refund` takes no reference of ours: our id goes into the note."""
+        body: dict[str, Any] = {
+            # By number and with its amount, always: a reference finds nothing in lists, and no amount means all of it.
+            "transaction": refund.gateway_transaction_id,
+            "amount": refund.money.amount,
+            "currency": refund.money.currency,
+            "merchant_note": refund.note,
+        }
+        if refund.reason:
+            body["customer_note"] = refund.reason
+        return _parsed_refund(self._call("POST", "/refund", body))
+
+    def fetch_refund(self, gateway_refund_id: int) -> Answer[FoundRefund]:
+        """Ask how a refund stands. `GET /refund/{id}`."""
+        return _parsed_refund(self._call("GET", f"/refund/{gateway_refund_id}"))
+
+    def list_refunds(self, transaction_id: int) -> Answer[list[FoundRefund]]:
+        """Read every refund of a transaction. `GET /refund`, page by page until one brings nothing new."""
+        found: dict[int, FoundRefund] = {}
+        for page in range(1, _PAGES_MAX + 1):
+            answer = self._call_list(f"/refund?transaction={transaction_id}&perPage=100&page={page}")
+            if not isinstance(answer, Done):
+                return answer
+            known = len(found)
+            for raw in answer.data:
+                parsed = _parsed_refund(Done(raw))
+                if not isinstance(parsed, Done):
+                    return parsed  # what cannot be read may be the very one that is looked for
+                found[parsed.data.refund.id] = parsed.data
+            if len(found) == known:
+                return Done([f for f in found.values() if f.refund.transaction == transaction_id])
+        return Unknown(f"the list of refunds has no end after {_PAGES_MAX} pages")
+
     def _call(self, method: str, path: str, body: object = None) -> Answer[dict[str, Any]]:
         response = self._transport.exchange(method, path, body)
-        return _classify(response) if isinstance(response, Response) else response
+        return _classify(response, dict) if isinstance(response, Response) else response
+
+    def _call_list(self, path: str) -> Answer[list[dict[str, Any]]]:
+        response = self._transport.exchange("GET", path)
+        return _classify(response, list) if isinstance(response, Response) else response
 
 
 def is_duplicate_reference(refused: Refused) -> bool:
@@ -104,8 +145,11 @@ def _says_not_found(message: str, code: str | None) -> bool:
     return code == "transaction_not_found" or "not found" in message.lower()
 
 
-def _classify(response: Response) -> Answer[dict[str, Any]]:
-    """Sort an answer. Only a JSON refusal in Paystack's own envelope counts as a refusal; a proxy's page does not."""
+def _classify(response: Response, shape: type) -> Answer[Any]:
+    """Sort an answer whose data should have this shape.
+
+    Only a JSON refusal in Paystack's own envelope counts as a refusal; a proxy's page does not.
+    """
     match response.status:
         case HTTPStatus.TOO_MANY_REQUESTS:
             return Throttled(_retry_after(response.headers))
@@ -114,13 +158,13 @@ def _classify(response: Response) -> Answer[dict[str, Any]]:
         case status if not isinstance(response.body, dict):
             return Unknown(f"HTTP {status} without a JSON object")
         case status:
-            return _classify_envelope(status, cast("dict[str, Any]", response.body))
+            return _classify_envelope(status, cast("dict[str, Any]", response.body), shape)
 
 
-def _classify_envelope(status: int, body: dict[str, Any]) -> Answer[dict[str, Any]]:
+def _classify_envelope(status: int, body: dict[str, Any], shape: type) -> Answer[Any]:
     data, code = body.get("data"), body.get("code")
-    if status in _SUCCESSES and body.get("status") is True and isinstance(data, dict):
-        return Done(cast("dict[str, Any]", data))
+    if status in _SUCCESSES and body.get("status") is True and isinstance(data, shape):
+        return Done(data)
     if status in range(HTTPStatus.BAD_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR) and "message" in body:
         return Refused(status, str(body["message"]), code if isinstance(code, str) else None)
     return Unknown(f"HTTP {status}")
@@ -143,3 +187,10 @@ def _parsed(model: type[Model], data: dict[str, Any]) -> Done[Model] | Unknown:
     except ValidationError as error:
         fields = ", ".join(".".join(map(str, e["loc"])) for e in error.errors())
         return Unknown(f"the answer lacks what it should have: {fields}")
+
+
+def _parsed_refund(answer: Answer[dict[str, Any]]) -> Answer[FoundRefund]:
+    if not isinstance(answer, Done):
+        return answer
+    parsed = _parsed(RefundData, answer.data)
+    return Done(FoundRefund(parsed.data, answer.data)) if isinstance(parsed, Done) else parsed

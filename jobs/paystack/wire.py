@@ -98,6 +98,8 @@ def _yes(value: object) -> bool:
 
 
 Text = Annotated[str | None, BeforeValidator(_text)]
+Instant = Annotated[datetime | None, BeforeValidator(_instant)]
+OptionalAmount = Annotated[Amount | None, BeforeValidator(_optional_amount)]
 
 
 class AuthorizationData(BaseModel):
@@ -137,12 +139,12 @@ class Transaction(BaseModel):
     status: str
     reference: str
     amount: Amount
-    requested_amount: Annotated[Amount | None, BeforeValidator(_optional_amount)] = None
+    requested_amount: OptionalAmount = None
     currency: str
     channel: Text = None
     gateway_response: Text = None
     message: Text = None
-    paid_at: Annotated[datetime | None, BeforeValidator(_instant)] = None
+    paid_at: Instant = None
     authorization: Annotated[AuthorizationData, BeforeValidator(_object)] = AuthorizationData()
     customer: Annotated[CustomerData, BeforeValidator(_object)] = CustomerData()
 

@@ -74,6 +74,8 @@ def context_at(database: Database, url: str) -> JobContext:
         gateway=GatewayThreads(4),
         callback_url=None,
         live=False,
+        resend_refunds=True,
+        refund_duplicates=False,
     )
 
 

@@ -30,5 +30,7 @@ def context(database: Database, paystack: ScriptedPaystack) -> Generator[JobCont
         gateway=gateway,
         callback_url="https://shop.example/thanks",
         live=False,
+        resend_refunds=True,
+        refund_duplicates=False,
     )
     gateway.close()

@@ -98,6 +98,12 @@ def does_it_and_resets(exchange: Exchange) -> None:
     exchange.hang_up()
 
 
+def refunds_and_resets(exchange: Exchange) -> None:
+    """Give the money back, and lose the answer."""
+    exchange.paystack.refund(exchange.call.body)
+    exchange.hang_up()
+
+
 @dataclass
 class Held:
     """Holds an exchange until it is released, then goes on with the next step."""
@@ -121,6 +127,7 @@ class ScriptedPaystack:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.transactions: dict[str, dict[str, Any]] = {}
+        self.refunds: list[dict[str, Any]] = []
         self.url = ""
         self._script: deque[Step] = deque()
         self._script_of: dict[str, Step] = {}
@@ -148,6 +155,8 @@ class ScriptedPaystack:
         return [("initialize" if call.method == "POST" else "verify", call.reference) for call in self.calls]
 
     def keep_book(self, exchange: Exchange) -> None:
+        if exchange.call.path.startswith("/refund"):
+            return self._keep_book_of_refunds(exchange)
         reference = exchange.call.reference
         if exchange.call.method == "GET":
             found = self.transactions.get(reference)
@@ -164,6 +173,29 @@ class ScriptedPaystack:
             "reference": reference,
         }
         return says(200, {"status": True, "message": "Authorization URL created", "data": data})(exchange)
+
+    def refund(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        """Note a refund as create does; it stays pending until the test says otherwise."""
+        noted = {**wanted, "id": 900 + len(self.refunds), "status": "pending", "domain": "test"}
+        self.refunds.append(noted)
+        return noted
+
+    def _keep_book_of_refunds(self, exchange: Exchange) -> None:
+        """Create shows the transaction whole, list its number; the list comes in pages of two, whatever was asked."""
+        if exchange.call.method == "POST":
+            noted = self.refund(exchange.call.body)
+            whole = {**noted, "transaction": {"id": noted["transaction"]}, "refunded_by": "merchant@example.com"}
+            return says(200, {"status": True, "message": "Refund has been queued for processing", "data": whole})(
+                exchange
+            )
+        path, _, query = exchange.call.path.partition("?")
+        if not query:
+            (found,) = [r for r in self.refunds if path == f"/refund/{r['id']}"]
+            return says(200, {"status": True, "message": "Refund retrieved", "data": found})(exchange)
+        asked = {name: int(value) for name, _, value in (pair.partition("=") for pair in query.split("&"))}
+        of_it = [r for r in self.refunds if r["transaction"] == asked["transaction"]]
+        page = of_it[2 * asked["page"] - 2 : 2 * asked["page"]]
+        return says(200, {"status": True, "message": "Refunds retrieved", "data": page})(exchange)
 
 
 class _Server(ThreadingHTTPServer):

@@ -124,6 +124,18 @@ def test_customers_and_their_authorizations_survive_a_restart(tmp_path: Path, ca
     assert len(seen[0]["authorizations"]) == 1
 
 
+def test_an_authorization_that_is_no_longer_active_is_not_listed(tmp_path: Path) -> None:
+    data = tmp_path / "book.json"
+    for active in (True, False):
+        with running_sandbox(Options(data=data)) as sandbox:
+            api = Api(sandbox.url, sandbox.secret_key)
+            if active:
+                pay(api, sandbox, "r")
+            assert len(api.ask("/customer/ama@example.com").json()["data"]["authorizations"]) == active
+            assert api.verify("r")["authorization"]["reusable"]
+        data.write_text(data.read_text().replace('"active":true', '"active":false'))
+
+
 def test_faults_strike_customer_endpoints_by_name(api: Api, sandbox: RunningSandbox) -> None:
     sandbox.control("faults", {"endpoint": "customer_fetch", "kind": "error", "status": 503})
     create(api, email="ama@example.com")

@@ -148,6 +148,10 @@ def test_a_rule_that_makes_no_sense_is_refused(sandbox: RunningSandbox, rule: di
         {"rate_limits": "none"},
         {"session_timeout_seconds": 1.5},
         {"unknown_reference_status": 500},
+        {"refund_processing_ms": -1},
+        {"refund_settling_ms": "soon"},
+        {"refund_balance": 1.5},
+        {"partly_refunded_status": "failed"},
     ],
 )
 def test_a_setting_that_makes_no_sense_is_refused_and_changes_nothing(

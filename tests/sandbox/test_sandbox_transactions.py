@@ -47,6 +47,7 @@ VERIFY_FIELDS = {
     "plan_object",
     "subaccount",
 }
+STATUSES = ("success", "reversed", "failed", "abandoned")
 FETCH_FIELDS = VERIFY_FIELDS - {"transaction_date", "plan_object"} | {"helpdesk_link"}
 LIST_FIELDS = FETCH_FIELDS - {"receipt_number", "helpdesk_link", "fees_breakdown"}
 AUTHORIZATION_FIELDS = {
@@ -304,6 +305,38 @@ def test_an_endpoint_that_is_not_built_says_so(api: Api, sandbox: RunningSandbox
     refused(answer, 404, "The sandbox has no such endpoint")
 
 
+@pytest.mark.parametrize("path", ["/transaction", "/transaction/verify/r", "/refund", "/customer"])
+def test_a_slash_at_the_end_changes_nothing(api: Api, path: str) -> None:
+    api.initialize(reference="r")
+    assert api.ask(f"{path}/").json() == api.ask(path).json()
+
+
+@pytest.mark.parametrize("per_page", ["0", "-1", "many", "1.5", "²"])
+def test_a_page_of_no_size_is_refused(api: Api, per_page: str) -> None:
+    for path in ("/transaction", "/refund", "/customer"):
+        refused(api.ask(path, perPage=per_page), 400, '"perPage" must be a positive number')
+        refused(api.ask(path, page=per_page), 400, '"page" must be a positive number')
+
+
+def test_a_page_beyond_the_end_is_empty_and_a_page_of_too_many_is_cut(api: Api) -> None:
+    api.initialize()
+    beyond = api.get("", page=9, perPage=10).json()
+    assert (beyond["data"], beyond["meta"]["total"], beyond["meta"]["pageCount"]) == ([], 1, 1)
+    assert api.get("", perPage=100_000).json()["meta"]["perPage"] == 100
+    assert api.get("", per_page=7).json()["meta"]["perPage"] == 7
+
+
+def test_a_list_can_be_of_nothing(api: Api) -> None:
+    meta = {"total": 0, "total_volume": 0, "skipped": 0, "perPage": 50, "page": 1, "pageCount": 0}
+    assert api.get("").json()["meta"] == meta
+    assert api.get("", use_cursor="true").json()["meta"] == {"next": None, "previous": None, "perPage": 50}
+
+
+@pytest.mark.parametrize("query", [{"next": "x", "previous": "x"}, {"next": "?"}, {"previous": "bm90aGluZw=="}])
+def test_a_cursor_that_is_none_is_refused(api: Api, query: dict[str, str]) -> None:
+    assert api.get("", use_cursor="true", **query).status_code == 400
+
+
 def test_the_list_is_filtered_and_newest_first(api: Api, sandbox: RunningSandbox) -> None:
     for number in range(4):
         api.initialize(reference=f"r{number}", amount=100 + number, email=f"p{number % 2}@example.com")
@@ -320,9 +353,23 @@ def test_the_list_is_filtered_and_newest_first(api: Api, sandbox: RunningSandbox
     assert references(amount=103) == ["r3"]
     assert references(customer=customer["id"]) == ["r3", "r1"]
     assert references(customer=customer["customer_code"]) == []
+    assert references(customer_code=customer["customer_code"]) == ["r3", "r1"]
+    assert references(source="pos") == references(split_code="SPL_1") == references(settlement=7) == []
+    assert references(source="merchantApi") == ["r3", "r2", "r1", "r0"]
     assert references(**{"from": "2100-01-01"}) == []
     assert references(to="2100-01-01") == ["r3", "r2", "r1", "r0"]
     assert api.get("", **{"from": "soon"}).status_code == 400
+
+
+def test_the_list_finds_what_was_refunded_by_its_new_status(api: Api, sandbox: RunningSandbox) -> None:
+    sandbox.control("clock", {"freeze": True})
+    for reference in ("kept", "back"):
+        api.initialize(reference=reference)
+        sandbox.control(f"transactions/{reference}/pay", {})
+    api.refund("back")
+    sandbox.control("clock", {"advance_seconds": 5})
+    found = {status: [row["reference"] for row in api.get("", status=status).json()["data"]] for status in STATUSES}
+    assert found == {"success": ["kept"], "reversed": ["back"], "failed": [], "abandoned": []}
 
 
 def test_pages_by_number_count_everything(api: Api) -> None:
