@@ -36,6 +36,8 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "pay orders": (orders._PAY, {"order_ids": ["a", "b"], "payment_ids": IDS}),
     "get payers": (orders._GET_PAYERS, {"order_ids": ["a", "b"]}),
     "release orders": (orders._RELEASE, {"order_ids": ["a", "b"], "payment_ids": IDS}),
+    "overdue orders": (orders._GET_OVERDUE, {"limit": 100}),
+    "look later": (orders._LOOK_LATER, {"order_ids": ["a", "b"], "seconds": 1.0}),
     "get webhooks": (webhooks._GET, {"ids": IDS}),
     "mark webhooks": (
         webhooks._MARK,
