@@ -47,7 +47,7 @@ WITH fresh AS MATERIALIZED (
     FROM fresh WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM claimed)
     RETURNING id, created_at, expires_at
 ), live AS (
-    INSERT INTO live_orders (order_id, payment_id) SELECT %(order_id)s, id FROM accepted
+    INSERT INTO live_orders (order_id, payment_id, look_at) SELECT %(order_id)s, id, expires_at FROM accepted
 ), history AS (
     INSERT INTO payment_history (payment_id, version, fact, status, source, correlation_id, created_at)
     SELECT id, 1, %(fact)s, 'PENDING', %(source)s, %(correlation_id)s, created_at FROM accepted

@@ -14,6 +14,7 @@ from db.sealing import Seal
 from domain.settings import Settings, load
 from ingress.auth import Authenticator
 from ingress.callback import callback_blueprint
+from ingress.checkout import checkout_blueprint
 from ingress.envelope import register_error_handlers
 from ingress.health import health_blueprint
 from ingress.history import history_blueprint
@@ -64,6 +65,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(history_blueprint(database, authenticator, cache))
     app.register_blueprint(refunds_blueprint(database, authenticator, room))
     app.register_blueprint(verification_blueprint(database, authenticator, room))
+    app.register_blueprint(checkout_blueprint(database, settings.features, settings.paystack_public_key))
     app.register_blueprint(callback_blueprint(database, room, settings.paystack_callback_url))
     app.register_blueprint(webhooks_blueprint(database, seal, settings.paystack_secret_key.get_secret_value().encode()))
     return app

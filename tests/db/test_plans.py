@@ -55,6 +55,8 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "mark refunds not sent": (refunds._MARK_NOT_SENT, {"ids": IDS}),
     "mark refunds searched": (refunds._MARK_SEARCHED, {"ids": IDS}),
     "write refunds": (refunds._WRITE, {"ids": IDS, "changes": Jsonb([])}),
+    "overdue orders": (orders._GET_OVERDUE, {"limit": 100}),
+    "look later": (orders._LOOK_LATER, {"order_ids": ["a", "b"], "seconds": 1.0}),
     "get webhooks": (webhooks._GET, {"ids": IDS}),
     "mark webhooks": (
         webhooks._MARK,
