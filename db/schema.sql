@@ -203,6 +203,8 @@ CREATE TABLE payment_methods (
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
     CONSTRAINT payment_methods_default_is_active CHECK (((NOT is_default) OR (status = 'ACTIVE'::payment_method_status))),
+    CONSTRAINT payment_methods_merged_is_inactive CHECK (((merged_into IS NULL) OR (status = 'INACTIVE'::payment_method_status))),
+    CONSTRAINT payment_methods_rejected_has_reason CHECK (((status <> 'REJECTED'::payment_method_status) OR (failure_code IS NOT NULL))),
     CONSTRAINT payment_methods_user_id_check CHECK (((length(user_id) >= 1) AND (length(user_id) <= 255)))
 );
 

@@ -19,6 +19,7 @@ from ingress.envelope import register_error_handlers
 from ingress.health import health_blueprint
 from ingress.history import history_blueprint
 from ingress.limits import CustomerLimits
+from ingress.methods import methods_blueprint
 from ingress.payments import payments_blueprint
 from ingress.refunds import refunds_blueprint
 from ingress.verification import verification_blueprint
@@ -62,6 +63,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(
         payments_blueprint(database, seal, authenticator, limits=limits, waiting_room=room, features=settings.features)
     )
+    app.register_blueprint(methods_blueprint(database, seal, authenticator, room))
     app.register_blueprint(history_blueprint(database, authenticator, cache))
     app.register_blueprint(refunds_blueprint(database, authenticator, room))
     app.register_blueprint(verification_blueprint(database, authenticator, room))

@@ -102,7 +102,9 @@ CREATE TABLE payment_methods (
     failure_message text,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
-    CONSTRAINT payment_methods_default_is_active CHECK (NOT is_default OR status = 'ACTIVE')
+    CONSTRAINT payment_methods_default_is_active CHECK (NOT is_default OR status = 'ACTIVE'),
+    CONSTRAINT payment_methods_merged_is_inactive CHECK (merged_into IS NULL OR status = 'INACTIVE'),
+    CONSTRAINT payment_methods_rejected_has_reason CHECK (status <> 'REJECTED' OR failure_code IS NOT NULL)
 );
 CREATE INDEX payment_methods_user_idx ON payment_methods (user_id, id);
 CREATE UNIQUE INDEX payment_methods_default_idx ON payment_methods (user_id) WHERE is_default;

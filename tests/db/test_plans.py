@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from db import attempts, events, history, jobs, orders, payments, refunds, verifications, webhooks
+from db import attempts, events, history, jobs, methods, orders, payments, refunds, verifications, webhooks
 from db.connection import _SESSION_OPTIONS, Connection
 from db.migrate import migrate
 from tests import services
@@ -57,6 +57,9 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "write refunds": (refunds._WRITE, {"ids": IDS, "changes": Jsonb([])}),
     "overdue orders": (orders._GET_OVERDUE, {"limit": 100}),
     "look later": (orders._LOOK_LATER, {"order_ids": ["a", "b"], "seconds": 1.0}),
+    "get methods": (methods._GET_MANY, {"ids": IDS}),
+    "get active methods": (methods._GET_ACTIVE, {"user_id": "u"}),
+    "ensure default": (methods._ENSURE_DEFAULT, {"user_id": "u"}),
     "get webhooks": (webhooks._GET, {"ids": IDS}),
     "mark webhooks": (
         webhooks._MARK,
