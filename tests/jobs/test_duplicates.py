@@ -28,10 +28,10 @@ def giving_back(context: JobContext) -> JobContext:
     return replace(context, refund_duplicates=True)
 
 
-def receive(context: JobContext, payment: Payment, transaction_id: int, *, name: str = "charge.success") -> None:
-    status = name.partition(".")[2]
-    data = transaction_data(payment, id=transaction_id, status=status, amount=50_500)
-    store_webhook(context.database, event_body(name, data))
+def receive(context: JobContext, payment: Payment, *transaction_ids: int, name: str = "charge.success") -> None:
+    for transaction_id in transaction_ids:
+        data = transaction_data(payment, id=transaction_id, status=name.partition(".")[2], amount=50_500)
+        store_webhook(context.database, event_body(name, data))
     apply_webhooks(context, job_ids(context.database, "apply_webhook"))
 
 
@@ -64,13 +64,17 @@ def test_a_second_payment_of_an_order_is_given_back_whole(giving_back: JobContex
     assert "refund.initiated" in event_types(giving_back.database)
 
 
-def test_a_second_transaction_of_a_payment_is_given_back_beside_its_own_money(
-    giving_back: JobContext, paystack: ScriptedPaystack
+@pytest.mark.parametrize("batches", [[[2, 2, 3]], [[2], [2], [3]], [[2, 3], [3, 2]]])
+def test_further_transactions_of_a_payment_are_given_back_once_each_beside_its_own_money(
+    giving_back: JobContext, paystack: ScriptedPaystack, batches: list[list[int]]
 ) -> None:
     payment = pay(giving_back.database, transaction_id=1)
-    receive(giving_back, payment, 2)
-    receive(giving_back, payment, 2)  # told again by another event
-    receive(giving_back, payment, 3)
+    for batch in batches:
+        receive(giving_back, payment, *batch)
+    facts = [fact for fact, _ in history_of(giving_back.database, payment.id)[2:]]
+    assert sorted(facts) == ["payment.flagged"] * 2 + ["refund.requested"] * 2
+    versions = rows(giving_back.database, "SELECT version FROM payment_history ORDER BY version")
+    assert versions == [(version,) for version in range(1, 7)]
     assert refunds_of(giving_back) == [
         (payment.id, 50_500, 2, True, "payfleet"),
         (payment.id, 50_500, 3, True, "payfleet"),
