@@ -38,7 +38,7 @@ _GET = f"SELECT {_COLUMNS} FROM refunds WHERE id = ANY(%(ids)s::uuid[])"  # noqa
 _GET_OF_PAYMENTS = f"SELECT {_COLUMNS} FROM refunds WHERE payment_id = ANY(%(ids)s::uuid[]) ORDER BY payment_id, id"  # noqa: S608 - too
 _GET_SENDINGS = f"SELECT {_COLUMNS}, is_unsettled, sent_at, searches FROM refunds WHERE id = ANY(%(ids)s::uuid[])"  # noqa: S608 - too
 _GET_UNSETTLED = """
-SELECT gateway_transaction_id, id FROM refunds
+SELECT gateway_transaction_id, id, sent_at FROM refunds
 WHERE gateway_transaction_id = ANY(%(transactions)s::numeric[]) AND is_unsettled
 """
 _MARK_SENT = """
@@ -85,6 +85,14 @@ class Sending:
     is_unsettled: bool
     sent_at: datetime | None
     searches: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnsettledRefund:
+    """The refund of a transaction whose call may be under way, or was lost."""
+
+    refund_id: UUID
+    sent_at: datetime
 
 
 def accept_refund(
@@ -162,10 +170,10 @@ def get_sendings(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, Sending]:
     return {row[0]: Sending(_refund(row), *row[-3:]) for row in rows}
 
 
-def get_unsettled(tx: Connection, transactions: Iterable[int]) -> dict[int, UUID]:
+def get_unsettled(tx: Connection, transactions: Iterable[int]) -> dict[int, UnsettledRefund]:
     """Find the one refund of each transaction whose call may be under way, or was lost."""
     rows = tx.execute(_GET_UNSETTLED, {"transactions": list(transactions)}).fetchall()
-    return {int(row[0]): row[1] for row in rows}
+    return {int(row[0]): UnsettledRefund(*row[1:]) for row in rows}
 
 
 def mark_sent(tx: Connection, ids: Sequence[UUID]) -> None:

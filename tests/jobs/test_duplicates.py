@@ -46,7 +46,7 @@ def two_payments_of_one_order(context: JobContext) -> tuple[Payment, Payment]:
 
 
 def refunds_of(context: JobContext) -> list[tuple[object, ...]]:
-    sql = "SELECT payment_id, amount, gateway_transaction_id::int, is_surplus, requested_by FROM refunds"
+    sql = "SELECT payment_id, amount, gateway_transaction_id::int, is_surplus, requested_by FROM refunds ORDER BY 3"
     return rows(context.database, sql)
 
 
@@ -77,7 +77,7 @@ def test_a_second_transaction_of_a_payment_is_given_back_beside_its_own_money(
     ]
     pass_time(giving_back.database, 5)
     send_refunds(giving_back, job_ids(giving_back.database, "send_refund"))
-    assert [(r["transaction"], r["amount"]) for r in paystack.refunds] == [(2, 50_500), (3, 50_500)]
+    assert sorted((r["transaction"], r["amount"]) for r in paystack.refunds) == [(2, 50_500), (3, 50_500)]
     now = payment_now(giving_back.database, payment.id)
     assert (now.status, now.refunds_reserved, now.refundable) == (PaymentStatus.SUCCESS, 0, 50_000)
 
