@@ -152,7 +152,8 @@ WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_thr
 CREATE TABLE live_orders (
     order_id text NOT NULL,
     payment_id uuid NOT NULL,
-    paid boolean DEFAULT false NOT NULL
+    paid boolean DEFAULT false NOT NULL,
+    look_at timestamp with time zone
 );
 
 CREATE TABLE payment_attempts (
@@ -382,6 +383,8 @@ CREATE UNIQUE INDEX jobs_dedupe_idx ON jobs USING btree (dedupe_key) WHERE ((ded
 CREATE INDEX jobs_due_idx ON jobs USING btree (run_at) WHERE (state = 'ready'::job_state);
 
 CREATE INDEX jobs_sent_idx ON jobs USING btree (sent_at) WHERE (state = 'sent'::job_state);
+
+CREATE INDEX live_orders_overdue_idx ON live_orders USING btree (look_at) WHERE (NOT paid);
 
 CREATE INDEX payment_attempts_payment_idx ON payment_attempts USING btree (payment_id);
 

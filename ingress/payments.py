@@ -20,8 +20,9 @@ from domain.rendering import render_payment
 from ingress.accepted import Accepted
 from ingress.bodies import parse as parse_model
 from ingress.bodies import read_body
-from ingress.envelope import answer
+from ingress.envelope import answer_unless_known
 from ingress.idempotency import fingerprint_of, idempotency_key, key_reused
+from ingress.lookup import no_such_payment, readable_payment
 from ingress.schemas import PaymentRequest
 from ingress.waiting import Awaited, preferred_wait
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from domain.method import PaymentMethod
     from domain.payment import Payment
     from ingress.auth import Authenticator, Caller
+    from ingress.limits import CustomerLimits
     from ingress.waiting import WaitingRoom
 
 
@@ -50,7 +52,13 @@ _PAYABLE = Awaited(payments.get_payments, _is_payable_or_decided)
 
 
 def payments_blueprint(
-    database: Database, seal: Seal, authenticator: Authenticator, waiting_room: WaitingRoom, features: Features
+    database: Database,
+    seal: Seal,
+    authenticator: Authenticator,
+    *,
+    limits: CustomerLimits,
+    waiting_room: WaitingRoom,
+    features: Features,
 ) -> Blueprint:
     """Make the routes."""
     routes = Blueprint("payments", __name__)
@@ -65,6 +73,8 @@ def payments_blueprint(
             raise RefusedError(
                 ErrorCode.INSUFFICIENT_PERMISSIONS, "This token may not pay for that user.", field="userId"
             )
+        if caller.is_customer_only:
+            limits.count_payment(caller.subject)
         payment, replayed = _accept(
             database, wanted, seal, features, caller=caller, key=key, fingerprint=fingerprint_of(body)
         )
@@ -82,11 +92,8 @@ def payments_blueprint(
     def show_payment(payment_id: str) -> Response:
         caller = authenticator.caller()
         with database.connection() as connection:
-            payment = payments.get_payment(connection, _payment_id(payment_id))
-        # Somebody else's payment is answered like none at all: its existence is nobody's business.
-        if payment is None or not caller.may_read(payment.user_id):
-            raise _no_such_payment()
-        return answer(render_payment(payment))
+            payment = readable_payment(connection, caller, payment_id)
+        return answer_unless_known(render_payment(payment), version=payment.version)
 
     return routes
 
@@ -158,7 +165,7 @@ def _made_before(connection: Connection, *, caller: Caller, key: str | None, fin
         raise key_reused(used)
     payment = payments.get_payment(connection, used.payment_id)
     if payment is None:
-        raise _no_such_payment()
+        raise no_such_payment()
     return payment
 
 
@@ -179,13 +186,6 @@ def _chosen_method(connection: Connection, wanted: PaymentRequest, text: str) ->
     )
 
 
-def _payment_id(text: str) -> UUID:
-    try:
-        return parse(Prefix.PAYMENT, text)
-    except MalformedIdError:
-        raise _no_such_payment() from None
-
-
 def _duplicate(live: UUID | None) -> RefusedError:
     return RefusedError(
         ErrorCode.DUPLICATE_PAYMENT,
@@ -194,10 +194,6 @@ def _duplicate(live: UUID | None) -> RefusedError:
         details=show(Prefix.PAYMENT, live) if live is not None else "Send the request again.",
         field="orderId",
     )
-
-
-def _no_such_payment() -> RefusedError:
-    return RefusedError(ErrorCode.PAYMENT_NOT_FOUND, "There is no such payment.", field="paymentId")
 
 
 def _outside_limits(money: Money, limits: CurrencyLimits | None) -> RefusedError:

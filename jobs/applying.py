@@ -63,7 +63,7 @@ def apply_facts(context: JobContext, tx: Connection, facts: Sequence[Learned]) -
     payments.write_changes(tx, written)
     if context.refund_duplicates:
         refund_duplicates(tx, written)
-    keep_methods(tx, context.seal, results)
+    keep_methods(tx, context.seal, [(held.change, held.learned.fact) for held in results if held.change is not None])
     return results
 
 

@@ -13,7 +13,7 @@ from db.sealing import UnsealError
 from domain.errors import ErrorCode
 from domain.jobs import JobKind
 from domain.method import MethodStatus, PaymentMethod
-from domain.payment import Fact, InProgress, NotPaid, Payment, Source
+from domain.payment import Charged, Fact, InProgress, NotPaid, Payment, Source
 from domain.payment import Refused as ChargeRefused
 from domain.retry import Failure, FailureKind
 from jobs.opening import Reading, Withheld, Work
@@ -76,7 +76,11 @@ class Charging:
             transaction = Transaction.model_validate(opened.raw)
         except ValidationError:
             return Unknown("the answer lacks what it should have")
-        return _reading_of(fact_of(transaction, opened.raw, expired=False))
+        fact = fact_of(transaction, opened.raw, expired=False)
+        if isinstance(fact, Charged) and transaction.requested_amount is None and fact.asked != payment.money.amount:
+            # Where customers bear the fees, this answer shows the sum of both; verify tells them apart.
+            return Unknown("the answer does not say what was asked of the customer")
+        return _reading_of(fact)
 
     def refused(self, refused: Refused) -> Fact:
         """Say why Paystack would not charge; it has made no transaction."""

@@ -12,23 +12,18 @@ from domain.method import is_same
 from domain.payment import Charged, FactName, Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable
     from uuid import UUID
 
     from db.connection import Connection
     from db.sealing import Seal
     from domain.method import Authorization, PaymentMethod
     from domain.payment import Change, Fact, Payment
-    from jobs.applying import Held
 
 
-def keep_methods(tx: Connection, seal: Seal, results: Sequence[Held]) -> None:
-    """Write what facts that changed payments mean for the methods of their users, in the same transaction."""
-    taught = [
-        (held.change.after, held.learned.fact)
-        for held in results
-        if held.change is not None and _teaches(held.change, held.learned.fact)
-    ]
+def keep_methods(tx: Connection, seal: Seal, changes: Iterable[tuple[Change, Fact]]) -> None:
+    """Write what changes of payments, and the facts behind them, mean for their users' methods."""
+    taught = [(change.after, fact) for change, fact in changes if _teaches(change, fact)]
     for payment, fact in sorted(taught, key=lambda pair: pair[0].user_id):
         methods.lock_user(tx, payment.user_id)
         if isinstance(fact, Charged) and fact.authorization is not None:

@@ -29,8 +29,11 @@ CREATE TABLE live_orders (
     order_id text PRIMARY KEY,
     payment_id uuid NOT NULL,
     -- Only one payment may ever be the one that paid an order; money of a second one is held.
-    paid boolean NOT NULL DEFAULT false
+    paid boolean NOT NULL DEFAULT false,
+    -- When to ask Paystack without being asked: once the customer's time is over, and from time to time after that.
+    look_at timestamptz
 );
+CREATE INDEX live_orders_overdue_idx ON live_orders (look_at) WHERE NOT paid;
 INSERT INTO live_orders (order_id, payment_id, paid)
 SELECT DISTINCT ON (order_id) order_id, id, status IN ('SUCCESS', 'PARTIALLY_REFUNDED')
 FROM payments

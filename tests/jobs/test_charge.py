@@ -81,6 +81,31 @@ def test_a_challenge_paid_with_another_card_leaves_the_saved_one_as_it_is(
     assert active_codes(context.database) == [AUTHORIZATION_CODE]
 
 
+def test_an_amount_with_the_fees_on_top_is_told_apart_by_verify(
+    context: JobContext, paystack: ScriptedPaystack
+) -> None:
+    payment = charge(context.database)
+    on_top = transaction_data(payment, amount=payment.money.amount + 10_247)
+    paystack.transactions[payment.reference] = on_top
+    paystack.next(answers(payment, **{name: value for name, value in on_top.items() if name != "requested_amount"}))
+    run(context)
+    assert payment_now(context.database, payment.id).status is S.PENDING
+    run_later(context)
+    after = payment_now(context.database, payment.id)
+    assert (after.status, after.review_reason) == (S.SUCCESS, None)
+    assert charges(paystack) == [payment.reference]
+
+
+def test_an_amount_that_was_not_asked_for_is_flagged_and_not_counted_as_paid(
+    context: JobContext, paystack: ScriptedPaystack
+) -> None:
+    payment = charge(context.database)
+    paystack.next(answers(payment, **transaction_data(payment, amount=1, requested_amount=1)))
+    run(context)
+    after = payment_now(context.database, payment.id)
+    assert (after.status, after.review_reason) == (S.PENDING, "amount_mismatch")
+
+
 @pytest.mark.parametrize(
     ("reason", "code"),
     [("Declined", ErrorCode.PAYMENT_DECLINED), ("Insufficient Funds", ErrorCode.INSUFFICIENT_FUNDS)],
