@@ -84,6 +84,11 @@ PARAMETERS: dict[str, Any] = {
         "`wait=N` holds the answer for at most N seconds (30 at most) until the result is there (RFC 7240).",
         {"examples": ["wait=10"]},
     ),
+    Parameter.IF_NONE_MATCH.value: _in_header(
+        Parameter.IF_NONE_MATCH,
+        "The `ETag` of the answer you hold: as long as nothing has changed, you get 304 and no body.",
+        {"examples": ['W/"1.3"']},
+    ),
     Parameter.SIGNATURE.value: _in_header(
         Parameter.SIGNATURE,
         "The HMAC-SHA512 of the raw body with `PAYSTACK_SECRET_KEY`, in hexadecimal.",
@@ -121,6 +126,16 @@ HEADERS: dict[str, Any] = {
     Header.IDEMPOTENCY_REPLAYED.value: {
         "description": "That an earlier request with this key made it.",
         "schema": {"type": "string", "enum": ["true"]},
+    },
+    Header.ETAG.value: {
+        "description": "Names this version; send it as `If-None-Match`.",
+        "required": True,
+        "schema": {"type": "string"},
+    },
+    Header.ALLOW_ORIGIN.value: {
+        "description": "Any page may ask.",
+        "required": True,
+        "schema": {"type": "string", "enum": ["*"]},
     },
     Header.WWW_AUTHENTICATE.value: {
         "description": "How to authenticate.",

@@ -32,7 +32,12 @@ OPERATIONS: tuple[Operation, ...] = (
 
 _REF = "#/components/schemas/{model}"
 _JSON = "application/json"
-_RETRIABLE = {ErrorCode.REQUEST_IN_PROGRESS, ErrorCode.MAINTENANCE_MODE, ErrorCode.SERVICE_UNAVAILABLE}
+_RETRIABLE = {
+    ErrorCode.REQUEST_IN_PROGRESS,
+    ErrorCode.RATE_LIMIT_EXCEEDED,
+    ErrorCode.MAINTENANCE_MODE,
+    ErrorCode.SERVICE_UNAVAILABLE,
+}
 
 
 class _Schemas(GenerateJsonSchema):

@@ -96,6 +96,50 @@ VERIFIED: dict[str, Any] = {
     "verificationError": None,
 }
 NOT_VERIFIED: dict[str, Any] = {**PAYABLE, "verifiedAt": None, "gatewayStatus": None, "verificationError": None}
+HISTORY: dict[str, Any] = {
+    "payments": [PAID],
+    "totalCount": 1,
+    "totalIsExact": True,
+    "hasMore": False,
+    "pagination": {"limit": 20, "offset": 0, "nextCursor": None},
+}
+TIMELINE: dict[str, Any] = {
+    "paymentId": _PAYMENT_ID,
+    "status": "pending",
+    "history": [
+        {
+            "fact": "payment.accepted",
+            "status": "pending",
+            "source": "client",
+            "details": {},
+            "correlationId": _ENVELOPE["requestId"],
+            "at": "2026-11-23T07:29:00.100Z",
+        },
+        {
+            "fact": "payment.initialized",
+            "status": "pending",
+            "source": "paystack.initialize",
+            "details": {"reference": _REFERENCE},
+            "correlationId": _ENVELOPE["requestId"],
+            "at": "2026-11-23T07:29:00.312Z",
+        },
+    ],
+    "next": [{"step": "wait_for_customer", "at": "2026-11-24T07:29:00.100Z", "attempts": 0, "lastError": None}],
+}
+CHECKOUT: dict[str, Any] = {
+    "publicKey": "pk_test_0123456789",
+    "currencies": [
+        {
+            "code": "USD",
+            "name": "US Dollar",
+            "symbol": "$",
+            "subunit": "cents",
+            "minAmount": 100,
+            "maxAmount": 99_999_999_900,
+            "channels": ["card"],
+        }
+    ],
+}
 
 REQUESTED: dict[str, Any] = {
     "refundId": _REFUND_ID,

@@ -19,11 +19,13 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from domain.channels import Channel
 from domain.errors import ErrorCode
 from domain.ids import Prefix
+from domain.jobs import JobKind
 from domain.method import MethodStatus
 from domain.money import Currency
-from domain.payment import PaymentStatus, ReviewReason
+from domain.payment import FactName, PaymentStatus, ReviewReason, Source
 from domain.refund import RefundStatus
 
 
@@ -133,6 +135,76 @@ class Refund(Shown):
     estimated_settlement: Annotated[
         AwareDatetime | None, Field(description="When the customer has the money at the latest, by Paystack's word.")
     ]
+
+
+class Pagination(Shown):
+    """Where in a list this page stands."""
+
+    limit: int
+    offset: int
+    next_cursor: Annotated[PaymentId | None, Field(description="Send it as cursor for the next page.")]
+
+
+class PaymentHistory(Shown):
+    """A page of a user's payments, newest first."""
+
+    payments: list[Payment]
+    total_count: Annotated[int | None, Field(ge=0, description="Null on pages that a cursor leads to.")]
+    total_is_exact: Annotated[bool | None, Field(description="False beyond 10,000 payments.")]
+    has_more: bool
+    pagination: Pagination
+
+
+class TimelineEntry(Shown):
+    """One thing that happened to a payment."""
+
+    fact: FactName
+    status: Annotated[str, _shown_as(PaymentStatus), Field(description="The status it led to.")]
+    source: Annotated[Source, Field(description="Who told.")]
+    details: dict[str, Any]
+    correlation_id: str
+    at: AwareDatetime
+
+
+class NextStep(Shown):
+    """One thing that will be done without anybody asking."""
+
+    step: Annotated[
+        str,
+        WithJsonSchema({"type": "string", "enum": ["wait_for_customer", "wait_for_operator", *JobKind]}),
+        Field(description="A job's kind, or who is waited for."),
+    ]
+    at: Annotated[AwareDatetime | None, Field(description="When; null where a person must act.")]
+    attempts: Annotated[int, Field(ge=0, description="How often it failed so far.")]
+    last_error: str | None
+
+
+class Timeline(Shown):
+    """What happened to a payment, and what happens next."""
+
+    payment_id: PaymentId
+    status: Annotated[str, _shown_as(PaymentStatus)]
+    history: list[TimelineEntry]
+    next: list[NextStep]
+
+
+class OfferedCurrency(Shown):
+    """A currency this installation takes."""
+
+    code: Currency
+    name: str
+    symbol: str
+    subunit: str
+    min_amount: Subunits
+    max_amount: Subunits
+    channels: list[Channel]
+
+
+class Checkout(Shown):
+    """What a shop's page needs to offer paying."""
+
+    public_key: Annotated[str | None, Field(description="Paystack's public key, where it is set.")]
+    currencies: list[OfferedCurrency]
 
 
 class RefundsOfPayment(Shown):

@@ -34,6 +34,8 @@ class Header(StrEnum):
     RETRY_AFTER = "Retry-After"
     PREFERENCE_APPLIED = "Preference-Applied"
     IDEMPOTENCY_REPLAYED = "Idempotency-Replayed"
+    ETAG = "ETag"
+    ALLOW_ORIGIN = "Access-Control-Allow-Origin"
     WWW_AUTHENTICATE = "WWW-Authenticate"
 
 
@@ -50,6 +52,7 @@ class Parameter(StrEnum):
 
     IDEMPOTENCY_KEY = "Idempotency-Key"
     PREFER = "Prefer"
+    IF_NONE_MATCH = "If-None-Match"
     SIGNATURE = "x-paystack-signature"
 
 
@@ -102,7 +105,7 @@ class Operation:
         """Every error code that it can answer."""
         found = dict.fromkeys(self.errors)
         if self.needs_token:
-            found[ErrorCode.UNAUTHORIZED] = None
+            found |= dict.fromkeys((ErrorCode.UNAUTHORIZED, ErrorCode.RATE_LIMIT_EXCEEDED))
         if self.writes:
             found |= dict.fromkeys((ErrorCode.REQUEST_IN_PROGRESS, ErrorCode.MAINTENANCE_MODE))
         if self.uses_database:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from domain.errors import ErrorCode
+from ingress.history import HistoryQuery
 from ingress.openapi import examples
-from ingress.openapi.models import Payment, VerifiedPayment
+from ingress.openapi.models import Checkout, Payment, PaymentHistory, Timeline, VerifiedPayment
 from ingress.openapi.operation import (
     OF_ACCEPTED,
     OF_BODIES,
@@ -22,6 +23,8 @@ from ingress.schemas import PaymentRequest, VerificationRequest
 
 _FOLLOW = {
     "getPayment": ("paymentId", "/data/paymentId"),
+    "getTimeline": ("paymentId", "/data/paymentId"),
+    "listPayments": ("userId", "/data/userId"),
     "createRefund": ("paymentId", "/data/paymentId"),
     "listRefunds": ("paymentId", "/data/paymentId"),
     "verifyPayment": ("reference", "/data/reference"),
@@ -111,8 +114,52 @@ OPERATIONS = (
         tag=Tag.PAYMENTS,
         summary="Show a payment",
         description="A customer sees its own payments; somebody else's is answered like one that does not exist.",
-        answers={HTTPStatus.OK: Answer(description="The payment.", data=Payment, example=examples.PAID)},
+        headers=(Parameter.IF_NONE_MATCH,),
+        answers={
+            HTTPStatus.OK: Answer(
+                description="The payment.", data=Payment, example=examples.PAID, headers=(Header.ETAG,)
+            ),
+            HTTPStatus.NOT_MODIFIED: Answer(description="It has not changed.", headers=(Header.ETAG,)),
+        },
         errors=(ErrorCode.PAYMENT_NOT_FOUND,),
+    ),
+    Operation(
+        id="listPayments",
+        method="get",
+        path="/payments/user/{userId}",
+        tag=Tag.PAYMENTS,
+        summary="List a user's payments",
+        description=(
+            "Newest first. Follow `nextCursor` to go on: what it costs does not grow with the depth, as it does with "
+            "`offset`. A customer sees its own."
+        ),
+        query=HistoryQuery,
+        answers={HTTPStatus.OK: Answer(description="A page.", data=PaymentHistory, example=examples.HISTORY)},
+        errors=(ErrorCode.INVALID_REQUEST, ErrorCode.CURRENCY_NOT_SUPPORTED, ErrorCode.INSUFFICIENT_PERMISSIONS),
+    ),
+    Operation(
+        id="getTimeline",
+        method="get",
+        path="/payments/{paymentId}/history",
+        tag=Tag.PAYMENTS,
+        summary="Tell what happened to a payment, and what comes next",
+        description="Each fact with its source, and what will be done without anybody asking, with its time.",
+        answers={HTTPStatus.OK: Answer(description="The timeline.", data=Timeline, example=examples.TIMELINE)},
+        errors=(ErrorCode.PAYMENT_NOT_FOUND,),
+    ),
+    Operation(
+        id="showCheckout",
+        method="get",
+        path="/checkout",
+        tag=Tag.PAYMENTS,
+        summary="Tell what can be paid with",
+        description="For a shop's page, on whatever host: the public key, the currencies, and the ways to pay in each.",
+        answers={
+            HTTPStatus.OK: Answer(
+                description="What is offered.", data=Checkout, example=examples.CHECKOUT, headers=(Header.ALLOW_ORIGIN,)
+            )
+        },
+        needs_token=False,
     ),
     Operation(
         id="verifyPayment",
