@@ -111,6 +111,8 @@ def _given(field: Mapping[str, Any]) -> dict[str, Any]:
     if rest.get("default", "") is None:
         del rest["default"]
     kinds = [kind for kind in field.get("anyOf", ()) if kind != {"type": "null"}]
+    if len(kinds) > 1:
+        rest["anyOf"] = kinds
     return {**rest, **kinds[0]} if len(kinds) == 1 else rest
 
 
