@@ -12,7 +12,8 @@ from db.jobs import NewJob, enqueue_jobs
 from db.payments import SourcedChange
 from domain.jobs import JobKind, dedupe_key
 from domain.money import Currency, Money
-from domain.refund import Refund, RefundChange, RefundStatus, open_refund
+from domain.refund import Refund, RefundStatus
+from domain.refunding import RefundChange, open_refund
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -12,7 +12,8 @@ from db.payments import SourcedChange
 from domain.ids import Prefix, show
 from domain.jobs import JobKind
 from domain.payment import LIVE, ReviewReason, Source
-from domain.refund import UNDER_WAY, apply_news, flag_refund, holds_its_order_again, next_look_after
+from domain.refund import UNDER_WAY, next_look_after
+from domain.refunding import apply_news, flag_refund, holds_its_order_again
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from db.connection import Connection
     from domain.payment import Payment
-    from domain.refund import Refund, RefundChange, RefundNews
+    from domain.refund import Refund, RefundNews
+    from domain.refunding import RefundChange
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from db.payments import SourcedChange
 from domain.errors import ErrorCode
 from domain.ids import Prefix, parse, show
 from domain.payment import Payment, Source
-from domain.refund import RefundNews, RefundStatus, apply_news
+from domain.refund import RefundNews, RefundStatus
+from domain.refunding import apply_news
 from tests.ingress.conftest import bearer, token
 from tests.ingress.test_input import in_envelope, refused
 from tests.patience import eventually
