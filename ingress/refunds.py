@@ -11,8 +11,7 @@ from db.refunds import NewRefund
 from domain.errors import ContendedError, ErrorCode, RefusedError
 from domain.ids import MalformedIdError, Prefix, parse, show
 from domain.payment import Source
-from domain.refund import RefundStatus
-from domain.refunding import refundable_amount
+from domain.refund import RefundStatus, refundable_amount
 from domain.rendering import render_refund
 from ingress.accepted import Accepted
 from ingress.bodies import parse as parse_model

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from db import refunds
 from db.refunds import NewRefund
 from domain.payment import FactName, Source
-from domain.refunding import refundable_amount
+from domain.refund import refundable_amount
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -12,8 +12,7 @@ from db.payments import SourcedChange
 from domain.ids import Prefix, show
 from domain.jobs import JobKind
 from domain.payment import LIVE, ReviewReason, Source
-from domain.refund import UNDER_WAY, next_look_after
-from domain.refunding import apply_news, flag_refund, holds_its_order_again
+from domain.refund import UNDER_WAY, apply_news, flag_refund, holds_its_order_again, next_look_after
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,8 +20,7 @@ if TYPE_CHECKING:
 
     from db.connection import Connection
     from domain.payment import Payment
-    from domain.refund import Refund, RefundNews
-    from domain.refunding import RefundChange
+    from domain.refund import Refund, RefundChange, RefundNews
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def apply_refund_news(tx: Connection, learned: Sequence[LearnedOfRefund]) -> Non
             if holds_its_order_again(before, change.payment.after):
                 came_back[before.id] = change.after
     payments.write_changes(
-        tx, [SourcedChange(change.payment, Source.REFUND, correlation_of[change.after.id]) for change in written]
+        tx, [refunds.sourced(change, Source.REFUND, correlation_of[change.after.id]) for change in written]
     )
     refunds.write_refunds(tx, written)
     _hold_orders_again(tx, [(locked[id_], refund) for id_, refund in came_back.items()], correlation_of)

@@ -21,8 +21,7 @@ from db.payments import SourcedChange
 from domain.errors import ErrorCode
 from domain.jobs import ClaimedJob, JobKind
 from domain.payment import ReviewReason, Source
-from domain.refund import SEARCH_PAUSE, RefundNews, RefundStatus, is_searched_enough
-from domain.refunding import flag_refund
+from domain.refund import SEARCH_PAUSE, RefundNews, RefundStatus, flag_refund, is_searched_enough
 from domain.retry import Failure, FailureKind, Park, Postpone
 from jobs.paystack.answers import Done, NotSent, Refused, Throttled, Unknown
 from jobs.paystack.refunds import news_of, refusal_code

@@ -60,6 +60,11 @@ def success(message: str, data: Json, *, meta: JsonObject | None = None) -> Answ
     return Answer(200, dump(body))
 
 
+def told(message: str) -> Answer:
+    """Write the envelope of a call that worked and has nothing to show."""
+    return Answer(200, dump({"status": True, "message": message}))
+
+
 def invalid_key() -> RefusalError:
     """Refuse a missing or wrong secret key."""
     return RefusalError(
@@ -163,6 +168,25 @@ def refund_needs_no_attention() -> RefusalError:
 def customer_not_found() -> RefusalError:
     """Refuse an e-mail address or code that no customer has; the message is Paystack's, whatever was asked."""
     return RefusalError(404, "Customer email is invalid for your live domain.", code="customer_not_found")
+
+
+def authorization_invalid() -> RefusalError:
+    """Refuse an authorization code that does not exist."""
+    return RefusalError(400, "Authorization code is invalid")
+
+
+def authorization_mismatch() -> RefusalError:
+    """Refuse a code that belongs to somebody else, was deactivated or serves once only, without saying which."""
+    return RefusalError(
+        400,
+        "Email does not match Authorization code. Authorization may be inactive or belong to a different email."
+        " Please confirm.",
+    )
+
+
+def authorization_not_found() -> RefusalError:
+    """Refuse to deactivate an authorization code that does not exist."""
+    return RefusalError(404, "Authorization code not found.", code="authorization_not_found")
 
 
 def endpoint_not_built() -> RefusalError:

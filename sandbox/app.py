@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
-from sandbox import checkout, control, control_page, customers, refunding, refunds, transactions
+from sandbox import authorizations, checkout, control, control_page, customers, refunding, refunds, transactions
 from sandbox.answers import Answer, endpoint_not_built
 from sandbox.gate import Call, Endpoint, guarded
 from sandbox.payments import resume
@@ -19,6 +19,8 @@ from sandbox.world import WORLD, Options, World, new_world
 _BODY_BYTES_MAX = 1_048_576
 API: tuple[tuple[str, str, str, Endpoint], ...] = (
     ("initialize", "POST", "/transaction/initialize", transactions.initialize),
+    ("charge_authorization", "POST", "/transaction/charge_authorization", authorizations.charge_authorization),
+    ("partial_debit", "POST", "/transaction/partial_debit", authorizations.partial_debit),
     ("verify", "GET", "/transaction/verify/{reference}", transactions.verify),
     ("list", "GET", "/transaction", transactions.list_transactions),
     ("totals", "GET", "/transaction/totals", transactions.totals),
@@ -31,6 +33,8 @@ API: tuple[tuple[str, str, str, Endpoint], ...] = (
     ("customer_create", "POST", "/customer", customers.create),
     ("customer_list", "GET", "/customer", customers.list_customers),
     ("customer_fetch", "GET", "/customer/{email_or_code}", customers.fetch),
+    ("authorization_deactivate", "POST", "/customer/authorization/deactivate", authorizations.deactivate),
+    ("authorization_deactivate", "POST", "/customer/deactivate_authorization", authorizations.deactivate),
     ("customer_update", "PUT", "/customer/{code}", customers.update),
 )
 

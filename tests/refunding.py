@@ -10,8 +10,7 @@ from db.connection import Database
 from db.payments import SourcedChange
 from db.refunds import NewRefund
 from domain.payment import Payment, Source, apply
-from domain.refund import Refund
-from domain.refunding import refundable_amount
+from domain.refund import Refund, refundable_amount
 from jobs.paystack.wire import Transaction, charged_fact
 from tests.stories import accept, payment_now, rows, settings_for, transaction_data
 

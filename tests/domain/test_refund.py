@@ -17,18 +17,16 @@ from domain.refund import (
     MOVES,
     SEARCH_PAUSE,
     Refund,
+    RefundChange,
     RefundNews,
     RefundStatus,
     add_working_days,
-    is_searched_enough,
-    is_worth_asking,
-    next_look_after,
-)
-from domain.refunding import (
-    RefundChange,
     apply_news,
     flag_refund,
     holds_its_order_again,
+    is_searched_enough,
+    is_worth_asking,
+    next_look_after,
     open_refund,
     refundable_amount,
 )

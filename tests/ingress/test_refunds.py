@@ -10,12 +10,10 @@ from flask.testing import FlaskClient
 
 from db import payments, refunds
 from db.connection import Database
-from db.payments import SourcedChange
 from domain.errors import ErrorCode
 from domain.ids import Prefix, parse, show
 from domain.payment import Payment, Source
-from domain.refund import RefundNews, RefundStatus
-from domain.refunding import apply_news
+from domain.refund import RefundNews, RefundStatus, apply_news
 from tests.ingress.conftest import bearer, token
 from tests.ingress.test_input import in_envelope, refused
 from tests.patience import eventually
@@ -42,7 +40,7 @@ def take_up(database: Database) -> None:
         news = RefundNews(status=RefundStatus.PROCESSING, gateway_refund_id=900)
         change = apply_news(payment, refund, news, refund.created_at)
         assert change is not None
-        payments.write_changes(tx, [SourcedChange(change.payment, Source.REFUND, "req_worker")])
+        payments.write_changes(tx, [refunds.sourced(change, Source.REFUND, "req_worker")])
         refunds.write_refunds(tx, [change])
 
 
