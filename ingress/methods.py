@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, g
 
 from db import idempotency, methods
+from db.cache import CacheKind
 from db.jobs import NewJob, enqueue_jobs
 from db.methods import NewMethod
 from domain.errors import ErrorCode, RefusedError
@@ -23,8 +24,10 @@ from ingress.schemas import PaymentMethodRequest
 from ingress.waiting import Awaited, preferred_wait
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from uuid import UUID
 
+    from db.cache import Cache
     from db.connection import Connection, Database
     from db.sealing import Seal
     from ingress.auth import Authenticator, Caller
@@ -34,7 +37,7 @@ _CHECKED = Awaited(methods.get_methods, lambda method: method.status is not Meth
 
 
 def methods_blueprint(
-    database: Database, seal: Seal, authenticator: Authenticator, waiting_room: WaitingRoom
+    database: Database, seal: Seal, authenticator: Authenticator, waiting_room: WaitingRoom, cache: Cache
 ) -> Blueprint:
     """Make the routes."""
     routes = Blueprint("methods", __name__)
@@ -77,10 +80,12 @@ def methods_blueprint(
             raise RefusedError(
                 ErrorCode.INSUFFICIENT_PERMISSIONS, "This token may not see that user's methods.", field="userId"
             )
-        with database.connection() as connection:
-            active = methods.get_active_methods(connection, user_id)
-        default = next((show(Prefix.PAYMENT_METHOD, method.id) for method in active if method.is_default), None)
-        return answer({"paymentMethods": [render_method(method) for method in active], "defaultMethodId": default})
+
+        def compute() -> dict[str, Any]:
+            with database.connection() as connection:
+                return _render_list(methods.get_active_methods(connection, user_id))
+
+        return answer(cache.read(CacheKind.METHODS, user_id, {}, compute))
 
     @routes.post("/payment-methods/<method_id>/default")
     def choose_default(method_id: str) -> Response:
@@ -164,6 +169,11 @@ def _found(connection: Connection, method_id: UUID) -> PaymentMethod:
     if method is None:
         raise _no_such_method()
     return method
+
+
+def _render_list(active: Sequence[PaymentMethod]) -> dict[str, Any]:
+    default = next((show(Prefix.PAYMENT_METHOD, method.id) for method in active if method.is_default), None)
+    return {"paymentMethods": [render_method(method) for method in active], "defaultMethodId": default}
 
 
 def _rejection(method: PaymentMethod) -> RefusedError | None:
