@@ -160,7 +160,7 @@ def lock_user(tx: Connection, user_id: str) -> None:
 
     """
     tx.execute(_LOCK_USER, {"user_id": user_id})
-    tx.stale.add(Stale(CacheKind.METHODS, user_id))  # whoever locks is about to change something
+    tx.stale.add(Stale(CacheKind.METHODS, user_id))  # nobody locks them but to change them
 
 
 def insert_active_method(tx: Connection, *, user_id: str, sealed: SealedAuthorization) -> None:

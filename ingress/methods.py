@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, g
@@ -24,7 +25,6 @@ from ingress.schemas import PaymentMethodRequest
 from ingress.waiting import Awaited, preferred_wait
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from uuid import UUID
 
     from db.cache import Cache
@@ -37,7 +37,7 @@ _CHECKED = Awaited(methods.get_methods, lambda method: method.status is not Meth
 
 
 def methods_blueprint(
-    database: Database, seal: Seal, authenticator: Authenticator, waiting_room: WaitingRoom, cache: Cache
+    database: Database, seal: Seal, authenticator: Authenticator, *, waiting_room: WaitingRoom, cache: Cache
 ) -> Blueprint:
     """Make the routes."""
     routes = Blueprint("methods", __name__)
@@ -80,12 +80,7 @@ def methods_blueprint(
             raise RefusedError(
                 ErrorCode.INSUFFICIENT_PERMISSIONS, "This token may not see that user's methods.", field="userId"
             )
-
-        def compute() -> dict[str, Any]:
-            with database.connection() as connection:
-                return _render_list(methods.get_active_methods(connection, user_id))
-
-        return answer(cache.read(CacheKind.METHODS, user_id, {}, compute))
+        return answer(cache.read(CacheKind.METHODS, user_id, {}, partial(_list, database, user_id)))
 
     @routes.post("/payment-methods/<method_id>/default")
     def choose_default(method_id: str) -> Response:
@@ -114,6 +109,13 @@ def methods_blueprint(
             return answer(render_method(_found(tx, method.id)))
 
     return routes
+
+
+def _list(database: Database, user_id: str) -> dict[str, Any]:
+    with database.connection() as connection:
+        active = methods.get_active_methods(connection, user_id)
+    default = next((show(Prefix.PAYMENT_METHOD, method.id) for method in active if method.is_default), None)
+    return {"paymentMethods": [render_method(method) for method in active], "defaultMethodId": default}
 
 
 def _let_act(caller: Caller, user_id: str) -> None:
@@ -169,11 +171,6 @@ def _found(connection: Connection, method_id: UUID) -> PaymentMethod:
     if method is None:
         raise _no_such_method()
     return method
-
-
-def _render_list(active: Sequence[PaymentMethod]) -> dict[str, Any]:
-    default = next((show(Prefix.PAYMENT_METHOD, method.id) for method in active if method.is_default), None)
-    return {"paymentMethods": [render_method(method) for method in active], "defaultMethodId": default}
 
 
 def _rejection(method: PaymentMethod) -> RefusedError | None:

@@ -53,7 +53,7 @@ def apply_refund_news(tx: Connection, learned: Sequence[LearnedOfRefund]) -> Non
             if holds_its_order_again(before, change.payment.after):
                 came_back[before.id] = change.after
     payments.write_changes(
-        tx, [SourcedChange(change.payment, Source.REFUND, correlation_of[change.after.id]) for change in written]
+        tx, [refunds.sourced(change, Source.REFUND, correlation_of[change.after.id]) for change in written]
     )
     refunds.write_refunds(tx, written)
     _hold_orders_again(tx, [(locked[id_], refund) for id_, refund in came_back.items()], correlation_of)
