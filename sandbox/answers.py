@@ -60,6 +60,11 @@ def success(message: str, data: Json, *, meta: JsonObject | None = None) -> Answ
     return Answer(200, dump(body))
 
 
+def plain(status: int, body: JsonObject) -> Answer:
+    """Write JSON as it is, for who is not Paystack."""
+    return Answer(status, dump(body))
+
+
 def told(message: str) -> Answer:
     """Write the envelope of a call that worked and has nothing to show."""
     return Answer(200, dump({"status": True, "message": message}))

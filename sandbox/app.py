@@ -8,7 +8,17 @@ from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
-from sandbox import authorizations, checkout, control, control_page, customers, refunding, refunds, transactions
+from sandbox import (
+    authorizations,
+    checkout,
+    control,
+    control_page,
+    customers,
+    refunding,
+    refunds,
+    services,
+    transactions,
+)
 from sandbox.answers import Answer, endpoint_not_built
 from sandbox.gate import Call, Endpoint, guarded
 from sandbox.payments import resume
@@ -59,6 +69,7 @@ def make_app(options: Options) -> web.Application:
             app.router.add_route(method, path, guarded(name, template, endpoint))
     app.router.add_routes(checkout.routes())
     app.router.add_routes(control.routes())
+    app.router.add_routes(services.routes())
     app.router.add_routes(control_page.routes())
     app.router.add_route("*", "/{path:.*}", guarded("*", "(unknown)", _unknown))
     app.cleanup_ctx.append(_running)
