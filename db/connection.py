@@ -10,12 +10,21 @@ import psycopg
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import ConnectionPool, PoolTimeout
 
+from db.cache import Cache, Stale
 from domain.errors import ContendedError, ReadOnlyError, UnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
 
-Connection = psycopg.Connection[tuple[Any, ...]]
+
+class Connection(psycopg.Connection[tuple[Any, ...]]):
+    """A connection that remembers which cached answers its statements have made wrong."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Take what psycopg gives."""
+        super().__init__(*args, **kwargs)
+        self.stale: set[Stale] = set()
+
 
 # Our statements are few, wide and prepared: planning one anew costs more than running it. A plan made while a table was
 # empty is kept when it is full, so reading a table whole, the cheapest way then, is ruled out. A process that stalls
@@ -33,10 +42,12 @@ set_json_loads(orjson.loads)
 class Database:
     """A pool of connections in autocommit mode; open it after a fork, once per process."""
 
-    def __init__(self, url: str, *, minimum: int, maximum: int, name: str) -> None:
-        """Prepare a pool; no connection is made until `open`."""
+    def __init__(self, url: str, *, minimum: int, maximum: int, name: str, cache: Cache | None = None) -> None:
+        """Prepare a pool; no connection is made until `open`. What is committed through it is forgotten by `cache`."""
+        self._cache = cache or Cache(None)
         self._pool: ConnectionPool[Connection] = ConnectionPool(
             url,
+            connection_class=Connection,
             min_size=minimum,
             max_size=maximum,
             timeout=_POOL_WAIT_SECONDS,
@@ -75,7 +86,9 @@ class Database:
             try:
                 yield connection
             finally:
+                stale = _taken(connection)
                 self._pool.putconn(connection)
+                self._forget(stale)
 
     @contextmanager
     def transaction(self) -> Generator[Connection]:
@@ -85,8 +98,26 @@ class Database:
             UnavailableError: as `connection`; a commit whose answer was lost counts as this too.
 
         """
-        with translated_errors(), self._pool.connection() as connection, connection.transaction():
-            yield connection
+        stale: set[Stale] = set()
+        try:
+            with translated_errors(), self._pool.connection() as connection:
+                try:
+                    with connection.transaction():
+                        yield connection
+                finally:
+                    stale = _taken(connection)
+        finally:
+            # After a rollback as well: a commit whose answer was lost looks like one.
+            self._forget(stale)
+
+    def _forget(self, stale: set[Stale]) -> None:
+        if stale:
+            self._cache.forget(stale)
+
+
+def _taken(connection: Connection) -> set[Stale]:
+    stale, connection.stale = connection.stale, set()
+    return stale
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, LiteralString, cast
 import psycopg
 
 from db.clock import ensure_partitions
+from db.connection import Connection
 from domain.errors import PayfleetError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def migrate(url: str) -> list[Migration]:
         MigrationError: a migration that already ran was changed since.
 
     """
-    with psycopg.connect(url, autocommit=True) as connection:
+    with Connection.connect(url, autocommit=True) as connection:
         # Polled, not waited for: a session that waits in pg_advisory_lock() holds a snapshot, and that would block a
         # CREATE INDEX CONCURRENTLY of the one that runs.
         while not _try_lock(connection):

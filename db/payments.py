@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import psycopg
 from psycopg.types.json import Jsonb
 
+from db.cache import CacheKind, Stale
 from db.orders import release_orders
 from domain.errors import PayfleetError
 from domain.jobs import QUEUE_OF, JobKind
@@ -46,7 +47,7 @@ WITH fresh AS MATERIALIZED (
     FROM fresh WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM claimed)
     RETURNING id, created_at, expires_at
 ), live AS (
-    INSERT INTO live_orders (order_id, payment_id) SELECT %(order_id)s, id FROM accepted
+    INSERT INTO live_orders (order_id, payment_id, look_at) SELECT %(order_id)s, id, expires_at FROM accepted
 ), history AS (
     INSERT INTO payment_history (payment_id, version, fact, status, source, correlation_id, created_at)
     SELECT id, 1, %(fact)s, 'PENDING', %(source)s, %(correlation_id)s, created_at FROM accepted
@@ -58,21 +59,21 @@ WITH fresh AS MATERIALIZED (
 )
 SELECT id, created_at, expires_at FROM accepted
 """
-_COLUMNS = """
+COLUMNS = """
     p.id, p.user_id, p.order_id, p.amount, p.currency, p.status, p.version, p.reference_sequence, p.created_at,
     p.access_code, p.authorization_url, p.gateway_transaction_id, p.channel, p.card_type, p.card_brand, p.card_last4,
     p.card_exp_month, p.card_exp_year, p.failure_code, p.failure_message, p.review_reason, p.paid_at, p.metadata,
     p.expires_at, p.next_action, p.payment_method_id, p.save_payment_method, p.refunds_reserved, p.refunded,
     p.flagged_transactions, p.verified_at, p.gateway_status, p.verification_error
 """
-_GET = f"SELECT {_COLUMNS} FROM payments p WHERE p.id = %(id)s"  # noqa: S608 - made of constants
+_GET = f"SELECT {COLUMNS} FROM payments p WHERE p.id = %(id)s"  # noqa: S608 - made of constants
 # With their span beside them, a prepared plan looks only into the partitions that sorted ids can be in. (A join to
 # unnest finds the partitions too, but its plan walks whole indexes if it was made while they were empty.)
 _AMONG_SORTED = """
 p.id = ANY(%(ids)s::uuid[])
 AND p.id >= (%(ids)s::uuid[])[1] AND p.id <= (%(ids)s::uuid[])[cardinality(%(ids)s::uuid[])]
 """
-_GET_MANY = f"SELECT {_COLUMNS} FROM payments p WHERE {_AMONG_SORTED}"  # noqa: S608 - too
+_GET_MANY = f"SELECT {COLUMNS} FROM payments p WHERE {_AMONG_SORTED}"  # noqa: S608 - too
 _LOCK_MANY = f"{_GET_MANY} ORDER BY p.id FOR UPDATE OF p"
 _GET_ORDERS = f"SELECT p.id, p.email_sealed, p.channels, p.callback_url FROM payments p WHERE {_AMONG_SORTED}"  # noqa: S608 - too
 _NEXT_REFERENCE = """
@@ -192,6 +193,7 @@ def accept_payment(
         raise
     if row is None:
         return None
+    connection.stale.add(Stale(CacheKind.HISTORY, new.user_id))
     return Payment(
         id=row[0],
         user_id=new.user_id,
@@ -211,17 +213,17 @@ def accept_payment(
 def get_payment(connection: Connection, payment_id: UUID) -> Payment | None:
     """Read one payment by its primary key."""
     row = connection.execute(_GET, {"id": payment_id}).fetchone()
-    return None if row is None else _payment(row)
+    return None if row is None else payment_of_row(row)
 
 
 def get_payments(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, Payment]:
     """Read payments; those that do not exist are missing from the answer."""
-    return {row[0]: _payment(row) for row in connection.execute(_GET_MANY, {"ids": sorted(ids)}).fetchall()}
+    return {row[0]: payment_of_row(row) for row in connection.execute(_GET_MANY, {"ids": sorted(ids)}).fetchall()}
 
 
 def lock_payments(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, Payment]:
     """Read payments and lock them until the transaction ends, by ascending id, so that batches cannot deadlock."""
-    return {row[0]: _payment(row) for row in tx.execute(_LOCK_MANY, {"ids": sorted(set(ids))}).fetchall()}
+    return {row[0]: payment_of_row(row) for row in tx.execute(_LOCK_MANY, {"ids": sorted(set(ids))}).fetchall()}
 
 
 def get_order_details(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, OrderDetails]:
@@ -237,11 +239,12 @@ def take_next_reference(tx: Connection, payment: Payment) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SourcedChange:
-    """A change with who told it and in answer to which request."""
+    """A change with who told it and in answer to which request; `event_data` where the event shows not the payment."""
 
     change: Change
     source: Source
     correlation_id: str
+    event_data: Mapping[str, Any] | None = None
 
 
 def write_changes(tx: Connection, changes: Sequence[SourcedChange]) -> None:
@@ -250,6 +253,7 @@ def write_changes(tx: Connection, changes: Sequence[SourcedChange]) -> None:
         return
     ids = sorted({sourced.change.after.id for sourced in changes})
     tx.execute(_WRITE_CHANGES, {"ids": ids, "changes": Jsonb([_record(change) for change in changes])})
+    tx.stale.update(Stale(CacheKind.HISTORY, sourced.change.after.user_id) for sourced in changes)
     over = [sourced.change.after for sourced in changes if sourced.change.after.status not in LIVE]
     if over:
         release_orders(tx, over)
@@ -285,11 +289,11 @@ def _record(sourced: SourcedChange) -> dict[str, Any]:
         "details": change.details,
         "correlation_id": sourced.correlation_id,
         "event": change.event,
-        "data": None if change.event is None else change.event_data or render_payment(after),
+        "data": None if change.event is None else sourced.event_data or render_payment(after),
     }
 
 
-def _payment(row: tuple[Any, ...]) -> Payment:
+def payment_of_row(row: tuple[Any, ...]) -> Payment:
     return Payment(
         id=row[0],
         user_id=row[1],

@@ -13,6 +13,7 @@ from db.payments import SourcedChange
 from domain.jobs import JobKind, dedupe_key
 from domain.money import Currency, Money
 from domain.refund import Refund, RefundChange, RefundStatus, open_refund
+from domain.rendering import render_refund_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +39,7 @@ _GET = f"SELECT {_COLUMNS} FROM refunds WHERE id = ANY(%(ids)s::uuid[])"  # noqa
 _GET_OF_PAYMENTS = f"SELECT {_COLUMNS} FROM refunds WHERE payment_id = ANY(%(ids)s::uuid[]) ORDER BY payment_id, id"  # noqa: S608 - too
 _GET_SENDINGS = f"SELECT {_COLUMNS}, is_unsettled, sent_at, searches FROM refunds WHERE id = ANY(%(ids)s::uuid[])"  # noqa: S608 - too
 _GET_UNSETTLED = """
-SELECT gateway_transaction_id, id FROM refunds
+SELECT gateway_transaction_id, id, sent_at FROM refunds
 WHERE gateway_transaction_id = ANY(%(transactions)s::numeric[]) AND is_unsettled
 """
 _MARK_SENT = """
@@ -87,6 +88,14 @@ class Sending:
     searches: int
 
 
+@dataclass(frozen=True, slots=True)
+class UnsettledRefund:
+    """The refund of a transaction whose call may be under way, or was lost."""
+
+    refund_id: UUID
+    sent_at: datetime
+
+
 def accept_refund(
     tx: Connection, payment: Payment, new: NewRefund, *, source: Source, correlation_id: str
 ) -> RefundChange:
@@ -121,9 +130,15 @@ def accept_refund(
         is_surplus=is_surplus,
     )
     change = open_refund(payment, refund)
-    payments.write_changes(tx, [SourcedChange(change.payment, source, correlation_id)])
+    payments.write_changes(tx, [sourced(change, source, correlation_id)])
     enqueue_jobs(tx, [refund_job(JobKind.SEND_REFUND, refund, correlation_id, job_id=refund.id)])
     return change
+
+
+def sourced(change: RefundChange, source: Source, correlation_id: str) -> SourcedChange:
+    """Take the change of a refund's payment, to be told as an event about the refund."""
+    event_data = render_refund_event(change.after, change.payment.after)
+    return SourcedChange(change.payment, source, correlation_id, event_data)
 
 
 def refund_job(
@@ -162,10 +177,10 @@ def get_sendings(tx: Connection, ids: Iterable[UUID]) -> dict[UUID, Sending]:
     return {row[0]: Sending(_refund(row), *row[-3:]) for row in rows}
 
 
-def get_unsettled(tx: Connection, transactions: Iterable[int]) -> dict[int, UUID]:
+def get_unsettled(tx: Connection, transactions: Iterable[int]) -> dict[int, UnsettledRefund]:
     """Find the one refund of each transaction whose call may be under way, or was lost."""
     rows = tx.execute(_GET_UNSETTLED, {"transactions": list(transactions)}).fetchall()
-    return {int(row[0]): row[1] for row in rows}
+    return {int(row[0]): UnsettledRefund(*row[1:]) for row in rows}
 
 
 def mark_sent(tx: Connection, ids: Sequence[UUID]) -> None:

@@ -152,7 +152,8 @@ WITH (fillfactor='70', autovacuum_vacuum_scale_factor='0', autovacuum_vacuum_thr
 CREATE TABLE live_orders (
     order_id text NOT NULL,
     payment_id uuid NOT NULL,
-    paid boolean DEFAULT false NOT NULL
+    paid boolean DEFAULT false NOT NULL,
+    look_at timestamp with time zone
 );
 
 CREATE TABLE payment_attempts (
@@ -202,6 +203,8 @@ CREATE TABLE payment_methods (
     created_at timestamp with time zone NOT NULL,
     updated_at timestamp with time zone NOT NULL,
     CONSTRAINT payment_methods_default_is_active CHECK (((NOT is_default) OR (status = 'ACTIVE'::payment_method_status))),
+    CONSTRAINT payment_methods_merged_is_inactive CHECK (((merged_into IS NULL) OR (status = 'INACTIVE'::payment_method_status))),
+    CONSTRAINT payment_methods_rejected_has_reason CHECK (((status <> 'REJECTED'::payment_method_status) OR (failure_code IS NOT NULL))),
     CONSTRAINT payment_methods_user_id_check CHECK (((length(user_id) >= 1) AND (length(user_id) <= 255)))
 );
 
@@ -380,6 +383,8 @@ CREATE UNIQUE INDEX jobs_dedupe_idx ON jobs USING btree (dedupe_key) WHERE ((ded
 CREATE INDEX jobs_due_idx ON jobs USING btree (run_at) WHERE (state = 'ready'::job_state);
 
 CREATE INDEX jobs_sent_idx ON jobs USING btree (sent_at) WHERE (state = 'sent'::job_state);
+
+CREATE INDEX live_orders_overdue_idx ON live_orders USING btree (look_at) WHERE (NOT paid);
 
 CREATE INDEX payment_attempts_payment_idx ON payment_attempts USING btree (payment_id);
 

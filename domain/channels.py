@@ -63,6 +63,13 @@ class Features:
     currencies: frozenset[Currency] = frozenset(Currency)
 
 
+def available_channels(currency: Currency, features: Features) -> tuple[Channel, ...]:
+    """List the ways to pay that this installation offers in a currency; none, when the currency is off."""
+    if currency not in features.currencies:
+        return ()
+    return tuple(channel for channel in Channel if channel in CHANNELS_OF[currency] - features.channels_off)
+
+
 def offered_channels(currency: Currency, asked: Sequence[Channel], features: Features) -> tuple[Channel, ...]:
     """Decide which channels a payment may use; an empty answer leaves the choice to Paystack.
 
@@ -92,7 +99,7 @@ def offered_channels(currency: Currency, asked: Sequence[Channel], features: Fea
         return tuple(dict.fromkeys(asked))
     if not features.channels_off & possible:
         return ()
-    left = tuple(sorted(possible - features.channels_off))
+    left = available_channels(currency, features)
     if not left:
         raise RefusedError(ErrorCode.FEATURE_DISABLED, f"No way to pay in {currency} is on.", field="currency")
     return left

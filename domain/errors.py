@@ -104,16 +104,26 @@ class RefusedError(PayfleetError):
         code: which rule was broken.
         details: what exactly was wrong, for a person to read.
         field: the name of the body, query or header field at fault, if there is one.
+        retry_after_seconds: when the same request may succeed, if time will mend it.
 
     """
 
-    def __init__(self, code: ErrorCode, message: str, *, details: str | None = None, field: str | None = None) -> None:
+    def __init__(
+        self,
+        code: ErrorCode,
+        message: str,
+        *,
+        details: str | None = None,
+        field: str | None = None,
+        retry_after_seconds: int | None = None,
+    ) -> None:
         """Say which rule was broken, and where."""
         super().__init__(message)
         self.code = code
         self.message = message
         self.details = details
         self.field = field
+        self.retry_after_seconds = retry_after_seconds
 
 
 class UnavailableError(PayfleetError):

@@ -6,9 +6,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from domain.channels import Channel
+
 if TYPE_CHECKING:
     from datetime import datetime
     from uuid import UUID
+
+
+BANK_ACCOUNT = "bank_account"
 
 
 class MethodStatus(StrEnum):
@@ -45,6 +50,11 @@ class Authorization:
     account_name: str | None = None
     country_code: str | None = None
 
+    @property
+    def type(self) -> str:
+        """What it is: a `card`, or else a `bank_account` that is debited."""
+        return "card" if self.channel in {None, "card", "apple_pay"} else BANK_ACCOUNT
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentMethod:
@@ -70,3 +80,27 @@ class PaymentMethod:
     failure_code: str | None
     failure_message: str | None
     created_at: datetime
+
+    @property
+    def channel(self) -> Channel:
+        """The way to pay that it stands for."""
+        return Channel.BANK if self.type == BANK_ACCOUNT else Channel.CARD
+
+    def is_expired(self, now: datetime) -> bool:
+        """Whether its card was good only until a month that is over."""
+        if self.card_exp_month is None or self.card_exp_year is None:
+            return False
+        return (self.card_exp_year, self.card_exp_month) < (now.year, now.month)
+
+
+def is_same(authorization: Authorization, *, code: str, email: str, signature: str | None) -> bool:
+    """Whether a saved code stands for the same card, or account, of the same customer.
+
+    Paystack makes a new code at each use and gives the card's signature to different customers, whom it tells apart by
+    address, whatever its case. Where there is no signature, only the code itself tells.
+    """
+    if authorization.email.casefold() != email.casefold():
+        return False
+    if authorization.signature is None or signature is None:
+        return authorization.code == code
+    return authorization.signature == signature

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from flask import Response
 
+    from domain.errors import RefusedError
     from ingress.waiting import Awaited, WaitingRoom
 
 T = TypeVar("T")
@@ -31,6 +32,7 @@ class Accepted(Generic[T]):
         location: the path at which it can be polled.
         awaited: when it has come as far as its client waits for.
         render: how it is shown.
+        refusal: the error that a client gets instead who waited for a result that is none.
         replayed: whether an earlier request with the same Idempotency-Key made it.
 
     """
@@ -40,6 +42,7 @@ class Accepted(Generic[T]):
     location: str
     awaited: Awaited[T]
     render: Callable[[T], Mapping[str, Any]]
+    refusal: Callable[[T], RefusedError | None] = lambda _: None
     replayed: bool = False
 
     def answer(self, room: WaitingRoom, seconds: int, ready_status: HTTPStatus = HTTPStatus.CREATED) -> Response:
@@ -52,6 +55,8 @@ class Accepted(Generic[T]):
             is_ready = self.awaited.is_ready(self.resource)
             result = self.resource if is_ready else room.wait(self.awaited, self.subject, seconds)
             if result is not None:
+                if (refusal := self.refusal(result)) is not None:
+                    raise refusal
                 return answer(self.render(result), ready_status, headers)
         headers["Retry-After"] = RETRY_AFTER_SECONDS
         return answer(self.render(self.resource), HTTPStatus.ACCEPTED, headers)

@@ -8,13 +8,18 @@ import secrets
 
 from flask import Flask, g, request
 
+from db.cache import Cache
 from db.connection import Database
 from db.sealing import Seal
 from domain.settings import Settings, load
 from ingress.auth import Authenticator
 from ingress.callback import callback_blueprint
+from ingress.checkout import checkout_blueprint
 from ingress.envelope import register_error_handlers
 from ingress.health import health_blueprint
+from ingress.history import history_blueprint
+from ingress.limits import CustomerLimits
+from ingress.methods import methods_blueprint
 from ingress.payments import payments_blueprint
 from ingress.refunds import refunds_blueprint
 from ingress.verification import verification_blueprint
@@ -35,11 +40,14 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     """
     settings = settings or load()
+    redis_url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
+    cache = Cache(redis_url, methods_seconds=settings.redis_ttl_default)
     database = Database(
         settings.database_url.get_secret_value(),
         minimum=settings.database_pool_min,
         maximum=settings.database_pool_max,
         name="web",
+        cache=cache,
     ).__enter__()
     atexit.register(database.__exit__)
     seal = Seal(settings.encryption_key)
@@ -50,10 +58,16 @@ def create_app(settings: Settings | None = None) -> Flask:
     register_error_handlers(app)
     app.register_blueprint(health_blueprint(database))
     room = WaitingRoom(database, _WAITING_PLACES)
-    authenticator = Authenticator(settings)
-    app.register_blueprint(payments_blueprint(database, seal, authenticator, room, settings.features))
+    limits = CustomerLimits(settings)
+    authenticator = Authenticator(settings, limits)
+    app.register_blueprint(
+        payments_blueprint(database, seal, authenticator, limits=limits, waiting_room=room, features=settings.features)
+    )
+    app.register_blueprint(methods_blueprint(database, seal, authenticator, waiting_room=room, cache=cache))
+    app.register_blueprint(history_blueprint(database, authenticator, cache))
     app.register_blueprint(refunds_blueprint(database, authenticator, room))
     app.register_blueprint(verification_blueprint(database, authenticator, room))
+    app.register_blueprint(checkout_blueprint(database, settings.features, settings.paystack_public_key))
     app.register_blueprint(callback_blueprint(database, room, settings.paystack_callback_url))
     app.register_blueprint(webhooks_blueprint(database, seal, settings.paystack_secret_key.get_secret_value().encode()))
     return app

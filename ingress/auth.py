@@ -15,6 +15,7 @@ from domain.errors import ErrorCode, RefusedError, SettingsError
 
 if TYPE_CHECKING:
     from domain.settings import Settings
+    from ingress.limits import CustomerLimits
 
 _LEEWAY_SECONDS = 10  # clocks of two machines
 _SUBJECT_LENGTH_MAX = 255
@@ -43,6 +44,11 @@ class Caller:
     subject: str
     roles: frozenset[Role]
 
+    @property
+    def is_customer_only(self) -> bool:
+        """Whether nobody but a customer stands behind the token."""
+        return not self.roles & READS_EVERYTHING
+
     def may_pay_for(self, user_id: str) -> bool:
         """Whether the caller may start a payment of this user."""
         return bool(self.roles & PAYS_FOR_ANYONE) or (Role.CUSTOMER in self.roles and self.subject == user_id)
@@ -60,7 +66,7 @@ class Caller:
 class Authenticator:
     """Checks bearer tokens against the one configured key and its one family of algorithms."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, limits: CustomerLimits) -> None:
         """Read the key.
 
         Raises:
@@ -82,6 +88,7 @@ class Authenticator:
         # A backend sends the same token for minutes: its signature is checked once, its expiry every time. What is
         # refused is not remembered.
         self._verified = lru_cache(maxsize=_TOKENS_REMEMBERED)(self._verify)
+        self._limits = limits
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
 
@@ -89,7 +96,8 @@ class Authenticator:
         """Authenticate the current request.
 
         Raises:
-            RefusedError: no token, or one that is malformed, expired, unsigned, or signed by another key.
+            RefusedError: no token, or one that is malformed, expired, unsigned, or signed by another key; or a
+                customer that has asked too often.
 
         """
         scheme, _, token = request.headers.get("Authorization", "").partition(" ")
@@ -98,6 +106,8 @@ class Authenticator:
         caller, expires = self._verified(token.strip())
         if time.time() >= expires + _LEEWAY_SECONDS:
             raise _invalid("ExpiredSignatureError")
+        if caller.is_customer_only:
+            self._limits.count_request(caller.subject)
         return caller
 
     def _verify(self, token: str) -> tuple[Caller, float]:

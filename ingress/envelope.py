@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
-from flask import Flask, Response, g
+from flask import Flask, Response, g, request
 from werkzeug.exceptions import HTTPException
 
 from domain.errors import STATUS_OF, ContendedError, ErrorCode, ReadOnlyError, RefusedError, UnavailableError
@@ -36,6 +36,7 @@ _HEADERS: Mapping[str, str] = {
     "Referrer-Policy": "no-referrer",
     "X-Content-Type-Options": "nosniff",
 }
+_REPRESENTATION = 1  # to be raised when what is shown of the same version changes
 _RETRY_AFTER_UNAVAILABLE_SECONDS = 2
 _RETRY_AFTER_READ_ONLY_SECONDS = 10
 
@@ -45,6 +46,19 @@ def answer(
 ) -> Response:
     """Answer with data."""
     return _respond(status, success=True, data=data, error=None, headers=headers)
+
+
+def answer_unless_known(data: Mapping[str, Any], *, version: int) -> Response:
+    """Answer with data that only a new version changes, or 304 to a client that holds this version (RFC 9110 §13.1.2).
+
+    The tag is weak: every answer has a time and a request id of its own.
+    """
+    tag = f'W/"{_REPRESENTATION}.{version}"'
+    # To be asked again each time; but an answer that has not changed need not be sent.
+    headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
+    if request.if_none_match.contains_weak(f"{_REPRESENTATION}.{version}"):
+        return EnvelopeResponse(b"", HTTPStatus.NOT_MODIFIED, {**_HEADERS, "X-Request-Id": g.request_id, **headers})
+    return answer(data, headers=headers)
 
 
 def refuse(
@@ -97,7 +111,9 @@ def register_error_handlers(app: Flask) -> None:
 
     @app.errorhandler(RefusedError)
     def _refused(error: RefusedError) -> Response:
-        headers = {"WWW-Authenticate": "Bearer"} if error.code is ErrorCode.UNAUTHORIZED else None
+        headers = {"WWW-Authenticate": "Bearer"} if error.code is ErrorCode.UNAUTHORIZED else {}
+        if error.retry_after_seconds is not None:
+            headers["Retry-After"] = str(error.retry_after_seconds)
         return refuse(error.code, error.message, details=error.details, field=error.field, headers=headers)
 
     @app.errorhandler(ContendedError)

@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import PydanticCustomError
 
 from domain.channels import Channel
 from domain.money import Currency
@@ -28,12 +37,24 @@ class PaymentRequest(BaseModel):
     order_id: Identifier
     amount: Annotated[int, Field(strict=True, gt=0, lt=2**63)]
     currency: Currency = Currency.NGN
-    email: Email
+    payment_method_id: Identifier | None = None
+    email: Annotated[Email | None, Field(validate_default=True)] = None
     channels: Annotated[list[Channel], Field(max_length=10)] | None = None
     payment_channel: Channel | None = None
     callback_url: HttpUrl | None = None
     save_payment_method: bool = False
     metadata: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("email", "channels", "payment_channel", "save_payment_method")
+    @classmethod
+    def _one_way_to_pay(cls, value: Any, info: ValidationInfo) -> Any:
+        """With a saved method there is nothing to choose; without one, the page is opened for an e-mail address."""
+        if info.data.get("payment_method_id") is not None:
+            if value:
+                raise PydanticCustomError("two_ways", "A saved method is charged as it is: send one or the other")
+        elif info.field_name == "email" and value is None:
+            raise PydanticCustomError("missing", "Field required, unless paymentMethodId names a saved method")
+        return value
 
     @model_validator(mode="after")
     def _one_way_to_name_channels(self) -> Self:
@@ -46,6 +67,17 @@ class PaymentRequest(BaseModel):
     def wanted_channels(self) -> list[Channel]:
         """The channels asked for; empty means all there are."""
         return [self.payment_channel] if self.payment_channel is not None else self.channels or []
+
+
+class PaymentMethodRequest(BaseModel):
+    """The body of `POST /payment-methods`; `cardType` stands only until Paystack says what the card is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
+
+    user_id: Identifier
+    authorization_code: Annotated[str, StringConstraints(pattern=r"^AUTH_[A-Za-z0-9]{1,95}$")] = Field(repr=False)
+    email: Email = Field(repr=False)
+    card_type: Annotated[str, StringConstraints(min_length=1, max_length=20, strip_whitespace=True)] | None = None
 
 
 class RefundRequest(BaseModel):

@@ -9,6 +9,7 @@ from db import orders, payments
 from db.payments import SourcedChange
 from domain.payment import FactName, apply
 from jobs.duplicates import refund_duplicates
+from jobs.saving import keep_methods
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -62,6 +63,7 @@ def apply_facts(context: JobContext, tx: Connection, facts: Sequence[Learned]) -
     payments.write_changes(tx, written)
     if context.refund_duplicates:
         refund_duplicates(tx, written)
+    keep_methods(tx, context.seal, [(held.change, held.learned.fact) for held in results if held.change is not None])
     return results
 
 

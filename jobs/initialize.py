@@ -13,7 +13,7 @@ from domain.payment import Refused as InitializationRefused
 from domain.retry import Failure, FailureKind
 from jobs.opening import Reading, Withheld, Work
 from jobs.paystack.answers import Answer, Refused, Unknown
-from jobs.paystack.client import InitializeRequest
+from jobs.paystack.client import InitializeRequest, is_unsupported_currency
 from jobs.paystack.wire import charged_fact
 from jobs.transactions import open_transactions
 
@@ -58,7 +58,9 @@ class Initialization:
 
     def refused(self, refused: Refused) -> Fact:
         """Say why Paystack would not open it."""
-        return InitializationRefused(_code_of(refused), refused.message)
+        unsupported = is_unsupported_currency(refused)
+        code = ErrorCode.CURRENCY_NOT_SUPPORTED if unsupported else ErrorCode.PAYSTACK_API_ERROR
+        return InitializationRefused(code, refused.message)
 
     def found(self, work: Work[InitializeRequest], found: VerifiedTransaction) -> Reading:
         """Take what was paid; else its address, which cannot be had again, calls for a new transaction."""
@@ -81,9 +83,3 @@ def _request_for(context: JobContext, payment: Payment, order: OrderDetails) -> 
         callback_url=context.callback_url or order.callback_url,
         metadata=payment.metadata,
     )
-
-
-def _code_of(refused: Refused) -> ErrorCode:
-    if refused.code == "unsupported_currency" or "currency not supported" in refused.message.lower():
-        return ErrorCode.CURRENCY_NOT_SUPPORTED
-    return ErrorCode.PAYSTACK_API_ERROR

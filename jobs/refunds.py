@@ -29,11 +29,11 @@ from jobs.refund_news import LearnedOfRefund, apply_refund_news
 from jobs.settling import settle_together, write_failure
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from datetime import datetime
 
     from db.connection import Connection
-    from db.refunds import Sending
+    from db.refunds import Sending, UnsettledRefund
     from domain.payment import Payment
     from domain.refund import Refund
     from jobs.context import JobContext
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 # A call takes at most some tens of seconds; a run that takes longer is taken for dead, and fenced off.
 LEASE_SECONDS = 60.0
 
-_TURN_SECONDS = 1.0  # until it is asked again whether another refund of the same transaction has settled
+# Until it is asked again whether another refund of the same transaction has settled: as long as that one has taken.
+_TURN_SECONDS_MIN, _TURN_SECONDS_MAX = 1.0, 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,12 +113,18 @@ def _begin(context: JobContext, ids: Sequence[UUID]) -> list[Work]:
             refund, transaction = sending.refund, sending.refund.gateway_transaction_id
             if refund.status is not RefundStatus.PENDING:
                 ledger.finish_jobs(tx, [job])
-            elif transaction in begun or holders.get(transaction, refund.id) != refund.id:
-                ledger.apply_decision(tx, job, Postpone(_TURN_SECONDS), error="another one of its payment goes first")
+            elif transaction in begun or (transaction in holders and holders[transaction].refund_id != refund.id):
+                wait = _turn_seconds(holders.get(transaction), now)
+                ledger.apply_decision(tx, job, Postpone(wait), error="another refund of its payment goes first")
             else:
                 begun[transaction] = _work(job, sending, now)
         refunds.mark_sent(tx, [work.refund.id for work in begun.values() if not work.is_unsettled])
     return list(begun.values())
+
+
+def _turn_seconds(holder: UnsettledRefund | None, now: datetime) -> float:
+    taken = 0.0 if holder is None else (now - holder.sent_at).total_seconds()
+    return min(max(taken, _TURN_SECONDS_MIN), _TURN_SECONDS_MAX)
 
 
 def _work(job: ClaimedJob, sending: Sending, now: datetime) -> Work:
@@ -211,14 +218,14 @@ def _settle(context: JobContext, tx: Connection, settlements: Sequence[Settlemen
     told = [(s.work, s.outcome) for s in settlements if isinstance(s.outcome, RefundNews)]
     held = ledger.finish_jobs(tx, [work.job for work, _ in told])
     unfinished = [
-        (s.work, s.outcome)
+        (s.work, s.outcome, decision)
         for s in settlements
-        if isinstance(s.outcome, Unfinished) and write_failure(tx, context, s.job, s.outcome.failure)
+        if isinstance(s.outcome, Unfinished) and (decision := write_failure(tx, context, s.job, s.outcome.failure))
     ]
     locked = payments.lock_payments(tx, [s.work.refund.payment_id for s in settlements])
-    refunds.mark_not_sent(tx, [work.refund.id for work, outcome in unfinished if outcome.not_sent])
-    refunds.mark_searched(tx, [work.refund.id for work, outcome in unfinished if outcome.searched])
-    _flag(tx, locked, (work for work, outcome in unfinished if outcome.failure.kind is FailureKind.PERMANENT))
+    refunds.mark_not_sent(tx, [work.refund.id for work, outcome, _ in unfinished if outcome.not_sent])
+    refunds.mark_searched(tx, [work.refund.id for work, outcome, _ in unfinished if outcome.searched])
+    _flag(tx, locked, [work for work, _, decision in unfinished if isinstance(decision, Park)])
     apply_refund_news(
         tx,
         [
@@ -229,8 +236,8 @@ def _settle(context: JobContext, tx: Connection, settlements: Sequence[Settlemen
     )
 
 
-def _flag(tx: Connection, locked: dict[UUID, Payment], stuck: Iterable[Work]) -> None:
-    """Call a person to payments whose refund may or may not be at Paystack."""
+def _flag(tx: Connection, locked: dict[UUID, Payment], stuck: Sequence[Work]) -> None:
+    """Call a person to payments whose refund is not sent, or perhaps is, and is not tried again by itself."""
     changes: list[SourcedChange] = []
     for work in stuck:
         change = flag_refund(locked[work.refund.payment_id], work.refund, ReviewReason.REFUND_UNSETTLED)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from db.connection import Connection
     from domain.jobs import ClaimedJob
+    from domain.retry import Decision
     from jobs.context import JobContext
 
 _log = structlog.get_logger(__name__)
@@ -73,8 +74,8 @@ def record_failure(context: JobContext, job: ClaimedJob, failure: Failure) -> No
         write_failure(tx, context, job, failure)
 
 
-def write_failure(tx: Connection, context: JobContext, job: ClaimedJob, failure: Failure) -> bool:
-    """Write what the retry rule says about a failed run; False when another run holds the job by now."""
+def write_failure(tx: Connection, context: JobContext, job: ClaimedJob, failure: Failure) -> Decision | None:
+    """Write and return what the retry rule says about a failed run; None when another run holds the job by now."""
     decision = decide(failure, job.failures, context.jitter())
     held = ledger.apply_decision(tx, job, decision, error=failure.error)
     _log.warning(
@@ -84,4 +85,4 @@ def write_failure(tx: Connection, context: JobContext, job: ClaimedJob, failure:
         error=failure.error,
         correlation_id=job.correlation_id,
     )
-    return held
+    return decision if held else None

@@ -11,11 +11,13 @@ from uuid import UUID
 
 from pydantic import SecretStr
 
-from db import payments, webhooks
+from db import methods, payments, webhooks
 from db.connection import Database
+from db.methods import SealedAuthorization
 from db.payments import NewPayment
 from db.sealing import Seal
 from domain.ids import reference_of
+from domain.method import Authorization, PaymentMethod
 from domain.money import Currency, Money
 from domain.payment import Payment
 from domain.settings import Settings
@@ -45,6 +47,9 @@ def settings_for(database_url: str, **changes: Any) -> Settings:
         "jwt_issuer": None,
         "jwt_audience": None,
         "encryption_key": ENCRYPTION_KEY,
+        # One customer asks for all the tests; those about limits set their own.
+        "rate_limit_max_requests": 1_000_000,
+        "rate_limit_payment_max": 1_000_000,
     }
     return Settings(**values | changes)
 
@@ -98,6 +103,44 @@ def try_to_accept(
             correlation_id="req_test",
             trace_context=None,
         )
+
+
+def authorization(code: str = AUTHORIZATION_CODE, **changes: Any) -> Authorization:
+    """A card that may be charged again, as Paystack tells of it."""
+    values: dict[str, Any] = {
+        "email": EMAIL,
+        "reusable": True,
+        "signature": "SIG_ada",
+        "channel": "card",
+        "card_type": "visa",
+        "brand": "visa",
+        "last4": "4081",
+        "exp_month": 12,
+        "exp_year": 2030,
+    }
+    return Authorization(code=code, **values | changes)
+
+
+def save_method(database: Database, given: Authorization | None = None, *, user_id: str = "user-1") -> PaymentMethod:
+    """Have an active method, as after a charge that was asked to save it; returns the user's newest."""
+    given = given or authorization()
+    sealed = SealedAuthorization(given, seal().seal(given.code.encode()), seal().seal(given.email.encode()))
+    with database.transaction() as tx:
+        methods.lock_user(tx, user_id)
+        methods.insert_active_method(tx, user_id=user_id, sealed=sealed)
+        return methods.get_active_methods(tx, user_id)[0]
+
+
+def method_now(database: Database, method_id: UUID) -> PaymentMethod:
+    with database.connection() as connection:
+        return methods.get_methods(connection, [method_id])[method_id]
+
+
+def active_codes(database: Database, user_id: str = "user-1") -> list[str]:
+    """The codes a user can be charged with, newest method first."""
+    with database.connection() as connection:
+        found = methods.get_active_methods(connection, user_id)
+    return [seal().open(method.authorization_sealed).decode() for method in found]
 
 
 def payment_now(database: Database, payment_id: UUID) -> Payment:

@@ -11,7 +11,9 @@ import tenacity
 
 from domain.errors import UnavailableError
 from domain.jobs import QUEUE_OF, JobKind
+from jobs.charge import charge_payment_methods
 from jobs.initialize import initialize_payments
+from jobs.methods import check_methods, deactivate_methods
 from jobs.refund_checks import check_refunds
 from jobs.refunds import send_refunds
 from jobs.verify import verify_payments
@@ -29,6 +31,9 @@ _log = structlog.get_logger(__name__)
 
 USE_CASES: dict[JobKind, Callable[[JobContext, Sequence[UUID]], None]] = {
     JobKind.INITIALIZE_PAYMENT: initialize_payments,
+    JobKind.CHARGE_PAYMENT_METHOD: charge_payment_methods,
+    JobKind.CHECK_PAYMENT_METHOD: check_methods,
+    JobKind.DEACTIVATE_PAYMENT_METHOD: deactivate_methods,
     JobKind.SEND_REFUND: send_refunds,
     JobKind.CHECK_REFUND: check_refunds,
     JobKind.VERIFY_PAYMENT: verify_payments,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from db.cache import Cache
 from db.connection import Database
 from db.sealing import Seal
 from jobs.calls import GatewayThreads
@@ -26,11 +27,13 @@ _log = structlog.get_logger(__name__)
 
 def make_database(settings: Settings, name: str) -> Database:
     """A pool of its own for one process."""
+    redis_url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
     return Database(
         settings.database_url.get_secret_value(),
         minimum=settings.database_pool_min,
         maximum=settings.database_pool_max,
         name=name,
+        cache=Cache(redis_url),
     )
 
 

@@ -29,8 +29,11 @@ CREATE TABLE live_orders (
     order_id text PRIMARY KEY,
     payment_id uuid NOT NULL,
     -- Only one payment may ever be the one that paid an order; money of a second one is held.
-    paid boolean NOT NULL DEFAULT false
+    paid boolean NOT NULL DEFAULT false,
+    -- When to ask Paystack without being asked: once the customer's time is over, and from time to time after that.
+    look_at timestamptz
 );
+CREATE INDEX live_orders_overdue_idx ON live_orders (look_at) WHERE NOT paid;
 INSERT INTO live_orders (order_id, payment_id, paid)
 SELECT DISTINCT ON (order_id) order_id, id, status IN ('SUCCESS', 'PARTIALLY_REFUNDED')
 FROM payments
@@ -99,7 +102,9 @@ CREATE TABLE payment_methods (
     failure_message text,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
-    CONSTRAINT payment_methods_default_is_active CHECK (NOT is_default OR status = 'ACTIVE')
+    CONSTRAINT payment_methods_default_is_active CHECK (NOT is_default OR status = 'ACTIVE'),
+    CONSTRAINT payment_methods_merged_is_inactive CHECK (merged_into IS NULL OR status = 'INACTIVE'),
+    CONSTRAINT payment_methods_rejected_has_reason CHECK (status <> 'REJECTED' OR failure_code IS NOT NULL)
 );
 CREATE INDEX payment_methods_user_idx ON payment_methods (user_id, id);
 CREATE UNIQUE INDEX payment_methods_default_idx ON payment_methods (user_id) WHERE is_default;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from domain.errors import ErrorCode
 from jobs.paystack.answers import Answer, Done, NotSent, Refused, Throttled, Unknown
+from jobs.paystack.authorizations import AttemptedCharge, ChargeAttempt, Customer
 from jobs.paystack.refunds import FoundRefund, RefundData
 from jobs.paystack.transport import Response
 from jobs.paystack.wire import InitializedTransaction, Transaction
@@ -40,6 +41,18 @@ class InitializeRequest:
     email: str
     money: Money
     channels: Sequence[str]
+    callback_url: str | None
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeRequest:
+    """What charging an authorization is asked for; the code is charged only with the address it was made with."""
+
+    reference: str
+    email: str = field(repr=False)
+    authorization_code: str = field(repr=False)
+    money: Money
     callback_url: str | None
     metadata: Mapping[str, Any]
 
@@ -77,6 +90,51 @@ class Paystack:
         if isinstance(answer, Done):
             return _parsed(InitializedTransaction, answer.data)
         return answer
+
+    def charge_authorization(self, request: ChargeRequest) -> Answer[AttemptedCharge]:
+        """Charge a saved code under our reference. `POST /transaction/charge_authorization`."""
+        body: dict[str, Any] = {
+            "email": request.email,
+            "amount": request.money.amount,
+            "currency": request.money.currency,
+            "authorization_code": request.authorization_code,
+            "reference": request.reference,
+            "metadata": orjson.dumps(request.metadata).decode(),
+        }
+        if request.callback_url:
+            body["callback_url"] = request.callback_url
+        answer = self._call("POST", "/transaction/charge_authorization", body)
+        if not isinstance(answer, Done):
+            return answer
+        parsed = _parsed(ChargeAttempt, answer.data)
+        return Done(AttemptedCharge(parsed.data, answer.data)) if isinstance(parsed, Done) else parsed
+
+    def fetch_customer(self, email: str) -> Answer[Customer | None]:
+        """Read a customer with their authorizations; None when there is none. `GET /customer/{email}`."""
+        answer = self._call("GET", f"/customer/{quote(email, safe='')}")
+        match answer:
+            case Done(data):
+                return _parsed(Customer, data)
+            case Refused(status) if status in _NOT_FOUND:
+                return Done(None)
+            case _:
+                return answer
+
+    def deactivate_authorization(self, code: str) -> Answer[None]:
+        """Have a code charged no more; one that Paystack does not know is none.
+
+        `POST /customer/authorization/deactivate`, whose answer has no data.
+        """
+        path, body = "/customer/authorization/deactivate", {"authorization_code": code}
+        response = self._transport.exchange("POST", path, body)
+        answer = _classify(response, object) if isinstance(response, Response) else response
+        match answer:
+            case Done():
+                return Done(None)
+            case Refused(status, message) if status in _NOT_FOUND and _says_gone(message):
+                return Done(None)
+            case _:
+                return answer
 
     def verify(self, reference: str) -> Answer[VerifiedTransaction | None]:
         """Ask what Paystack knows of a reference; None when it knows nothing.
@@ -139,6 +197,21 @@ class Paystack:
 def is_duplicate_reference(refused: Refused) -> bool:
     """Whether Paystack says that it already holds a transaction under this reference."""
     return refused.code == "duplicate_reference" or "duplicate transaction reference" in refused.message.lower()
+
+
+def is_invalid_authorization(refused: Refused) -> bool:
+    """Whether Paystack says that a code cannot be charged: unknown, taken back, or of another customer."""
+    message = refused.message.lower()
+    return "authorization code is invalid" in message or "does not match authorization code" in message
+
+
+def is_unsupported_currency(refused: Refused) -> bool:
+    """Whether Paystack says that the merchant does not take this currency."""
+    return refused.code == "unsupported_currency" or "currency not supported" in refused.message.lower()
+
+
+def _says_gone(message: str) -> bool:
+    return any(word in message.lower() for word in ("not found", "already", "inactive", "invalid"))
 
 
 def _says_not_found(message: str, code: str | None) -> bool:

@@ -98,6 +98,8 @@ def _yes(value: object) -> bool:
 
 
 Text = Annotated[str | None, BeforeValidator(_text)]
+Secret = Annotated[SecretStr | None, BeforeValidator(_text)]
+Flag = Annotated[bool, BeforeValidator(_yes)]
 Instant = Annotated[datetime | None, BeforeValidator(_instant)]
 OptionalAmount = Annotated[Amount | None, BeforeValidator(_optional_amount)]
 
@@ -107,8 +109,8 @@ class AuthorizationData(BaseModel):
 
     model_config = _MODEL
 
-    authorization_code: Annotated[SecretStr | None, BeforeValidator(_text)] = None
-    reusable: Annotated[bool, BeforeValidator(_yes)] = False
+    authorization_code: Secret = None
+    reusable: Flag = False
     signature: Text = None
     channel: Text = None
     last4: Text = None
@@ -126,7 +128,7 @@ class CustomerData(BaseModel):
 
     model_config = _MODEL
 
-    email: Annotated[SecretStr | None, BeforeValidator(_text)] = None
+    email: Secret = None
 
 
 class Transaction(BaseModel):
@@ -181,6 +183,10 @@ class GatewayStatus(StrEnum):
     QUEUED = "queued"
     REVERSED = "reversed"
     REVERSAL_PENDING = "reversal-pending"
+
+
+IN_PROGRESS = frozenset({GatewayStatus.ONGOING, GatewayStatus.PENDING, GatewayStatus.PROCESSING, GatewayStatus.QUEUED})
+"""The customer acted, or need not, and the bank has not answered yet."""
 
 
 def fact_of(transaction: Transaction, raw: dict[str, Any], *, expired: bool) -> Fact | None:

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from typing import Any, LiteralString, cast
 
-import psycopg
 import pytest
 
 from db import events, payments
@@ -49,7 +48,7 @@ def busy(postgres_server: services.Found) -> Iterator[Connection]:
     """A database after some business: the planner has no reason to read small tables whole."""
     with services.fresh_database(postgres_server) as url:
         migrate(url)
-        with psycopg.connect(url, autocommit=True, options="-c TimeZone=UTC") as connection:
+        with Connection.connect(url, autocommit=True, options="-c TimeZone=UTC") as connection:
             connection.execute(FILL)
             connection.execute("ANALYZE")
             yield connection

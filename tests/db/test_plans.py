@@ -5,17 +5,24 @@ from datetime import UTC, datetime
 from typing import Any, LiteralString, cast
 from uuid import UUID
 
-import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from db import attempts, events, jobs, orders, payments, verifications, webhooks
+from db import attempts, events, history, jobs, methods, orders, payments, refunds, verifications, webhooks
 from db.connection import _SESSION_OPTIONS, Connection
 from db.migrate import migrate
 from tests import services
 
 IDS = [UUID("01890000-0000-7000-8000-000000000001"), UUID("01890000-0000-7000-8000-000000000002")]
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OF_A_USER: dict[str, object] = {
+    "user_id": "user-1",
+    "since": None,
+    "until": None,
+    "status": None,
+    "currency": None,
+    "cursor": None,
+}
 STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "claim": (jobs._CLAIM, {"ids": IDS, "kind": "k", "lease_seconds": 1.0}),
     "read": (jobs._READ, {"ids": IDS, "kind": "k"}),
@@ -33,9 +40,26 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "lock payments": (payments._LOCK_MANY, {"ids": IDS}),
     "order details": (payments._GET_ORDERS, {"ids": IDS}),
     "write changes": (payments._WRITE_CHANGES, {"ids": IDS, "changes": Jsonb([])}),
+    "timeline": (history._TIMELINE, {"payment_id": IDS[0]}),
+    "next steps": (history._NEXT, {"ids": IDS, "keys": ["a", "b"]}),
+    "page of a user": (history._PAGE, {**OF_A_USER, "offset": 0, "limit": 20}),
+    "count of a user": (history._COUNT, {**OF_A_USER, "counted": 10_001}),
     "pay orders": (orders._PAY, {"order_ids": ["a", "b"], "payment_ids": IDS}),
     "get payers": (orders._GET_PAYERS, {"order_ids": ["a", "b"]}),
     "release orders": (orders._RELEASE, {"order_ids": ["a", "b"], "payment_ids": IDS}),
+    "get refunds": (refunds._GET, {"ids": IDS}),
+    "get refunds of payments": (refunds._GET_OF_PAYMENTS, {"ids": IDS}),
+    "get sendings": (refunds._GET_SENDINGS, {"ids": IDS}),
+    "get unsettled refunds": (refunds._GET_UNSETTLED, {"transactions": [7001, 7002]}),
+    "mark refunds sent": (refunds._MARK_SENT, {"ids": IDS}),
+    "mark refunds not sent": (refunds._MARK_NOT_SENT, {"ids": IDS}),
+    "mark refunds searched": (refunds._MARK_SEARCHED, {"ids": IDS}),
+    "write refunds": (refunds._WRITE, {"ids": IDS, "changes": Jsonb([])}),
+    "overdue orders": (orders._GET_OVERDUE, {"limit": 100}),
+    "look later": (orders._LOOK_LATER, {"order_ids": ["a", "b"], "seconds": 1.0}),
+    "get methods": (methods._GET_MANY, {"ids": IDS}),
+    "get active methods": (methods._GET_ACTIVE, {"user_id": "u"}),
+    "ensure default": (methods._ENSURE_DEFAULT, {"user_id": "u"}),
     "get webhooks": (webhooks._GET, {"ids": IDS}),
     "mark webhooks": (
         webhooks._MARK,
@@ -68,7 +92,7 @@ def empty(request: pytest.FixtureRequest, postgres_server: services.Found) -> It
     """A database on its first day, when the planner thinks nothing of reading whole tables."""
     with services.fresh_database(postgres_server) as url:
         migrate(url)
-        with psycopg.connect(url, autocommit=True, options=_SESSION_OPTIONS) as connection:
+        with Connection.connect(url, autocommit=True, options=_SESSION_OPTIONS) as connection:
             if request.param == "vacuumed":
                 connection.execute("VACUUM (ANALYZE)")
             yield connection

@@ -150,6 +150,20 @@ def test_a_look_that_failed_keeps_its_time(database: Database, payment: Payment,
     assert looks(database) == [job.id]
 
 
+def test_a_request_while_the_look_fails_does_not_bring_the_next_try_forward(
+    database: Database, payment: Payment
+) -> None:
+    ask(database, payment)
+    job, _ = claim(database)
+    with database.connection() as connection:
+        connection.execute("BEGIN")
+        ledger.apply_decision(connection, job, Postpone(60), error="the quota is spent")
+        with waiting_behind(database, ask, payment) as asked:
+            connection.execute("COMMIT")
+        asked.result()
+    assert job_row(database) == ("ready", 0, "the quota is spent", True, False)
+
+
 def test_an_older_look_changes_nothing(database: Database, payment: Payment) -> None:
     with database.transaction() as tx:
         now = get_now(tx)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import unquote
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,15 @@ class Call:
 
     @property
     def reference(self) -> str:
-        return self.body["reference"] if self.body else self.path.rpartition("/")[2]
+        return self.body.get("reference", "") if self.body else self.path.rpartition("/")[2]
+
+    @property
+    def what(self) -> str:
+        """The call in one word: initialize, verify, charge_authorization, customer, deactivate."""
+        _, area, *rest = self.path.split("/")
+        if area == "transaction":
+            return rest[0]
+        return rest[-1] if self.method == "POST" and rest else area
 
 
 Step = Callable[["Exchange"], None]
@@ -98,6 +107,12 @@ def does_it_and_resets(exchange: Exchange) -> None:
     exchange.hang_up()
 
 
+def charges_and_resets(exchange: Exchange) -> None:
+    """Charge what was asked, and lose the answer."""
+    exchange.paystack.charge(exchange.call)
+    exchange.hang_up()
+
+
 def refunds_and_resets(exchange: Exchange) -> None:
     """Give the money back, and lose the answer."""
     exchange.paystack.refund(exchange.call.body)
@@ -127,6 +142,7 @@ class ScriptedPaystack:
     def __init__(self) -> None:
         self.calls: list[Call] = []
         self.transactions: dict[str, dict[str, Any]] = {}
+        self.authorizations: dict[str, list[dict[str, Any]]] = {}  # by e-mail address
         self.refunds: list[dict[str, Any]] = []
         self.url = ""
         self._script: deque[Step] = deque()
@@ -136,6 +152,10 @@ class ScriptedPaystack:
     def next(self, *steps: Step) -> None:
         """What becomes of the next calls, whichever they are; afterwards it keeps book again."""
         self._script.extend(steps)
+
+    def forget_script(self) -> None:
+        """Keep book again from the next call on."""
+        self._script.clear()
 
     def always(self, reference: str, step: Step) -> None:
         """What becomes of each call about one reference."""
@@ -151,13 +171,17 @@ class ScriptedPaystack:
 
     @property
     def asked(self) -> list[tuple[str, str]]:
-        """The calls in short: (initialize or verify, reference)."""
-        return [("initialize" if call.method == "POST" else "verify", call.reference) for call in self.calls]
+        """The calls in short: (initialize, verify or charge_authorization, reference)."""
+        return [(call.what, call.reference) for call in self.calls]
 
     def keep_book(self, exchange: Exchange) -> None:
         if exchange.call.path.startswith("/refund"):
             return self._keep_book_of_refunds(exchange)
         reference = exchange.call.reference
+        if exchange.call.what == "customer":
+            return self._show_customer(exchange)
+        if exchange.call.what == "deactivate":
+            return self._deactivate(exchange)
         if exchange.call.method == "GET":
             found = self.transactions.get(reference)
             if found is None:
@@ -166,6 +190,8 @@ class ScriptedPaystack:
             return says(200, {"status": True, "message": "Verification successful", "data": data})(exchange)
         if reference in self.transactions:
             return refuses("Duplicate Transaction Reference", "duplicate_reference")(exchange)
+        if exchange.call.what == "charge_authorization":
+            return self._charge(exchange)
         self.transactions[reference] = {"status": "abandoned", "amount": exchange.call.body["amount"]}
         data = {
             "authorization_url": f"https://checkout.example/{reference}",
@@ -173,6 +199,40 @@ class ScriptedPaystack:
             "reference": reference,
         }
         return says(200, {"status": True, "message": "Authorization URL created", "data": data})(exchange)
+
+    def charge(self, call: Call) -> dict[str, Any] | None:
+        """Charge a code for good; None where it is no code of this customer."""
+        known = self.authorizations.get(call.body["email"], [])
+        card = next((one for one in known if one["authorization_code"] == call.body["authorization_code"]), None)
+        if card is None:
+            return None
+        paid = {name: call.body[name] for name in ("amount", "currency", "reference")}
+        customer = {"email": call.body["email"]}
+        data = {**paid, "id": 1000 + len(self.transactions), "status": "success", "customer": customer}
+        self.transactions[call.reference] = {**data, "authorization": card, "channel": "card", "domain": "test"}
+        return self.transactions[call.reference]
+
+    def _charge(self, exchange: Exchange) -> None:
+        data = self.charge(exchange.call)
+        if data is None:
+            return refuses("Email does not match Authorization code. Authorization may be inactive")(exchange)
+        return says(200, {"status": True, "message": "Charge attempted", "data": data})(exchange)
+
+    def _show_customer(self, exchange: Exchange) -> None:
+        email = unquote(exchange.call.reference)
+        if email not in self.authorizations:
+            return refuses("Customer email is invalid for your live domain.", status=404)(exchange)
+        data = {"email": email, "authorizations": self.authorizations[email]}
+        return says(200, {"status": True, "message": "Customer retrieved", "data": data})(exchange)
+
+    def _deactivate(self, exchange: Exchange) -> None:
+        code = exchange.call.body["authorization_code"]
+        for cards in self.authorizations.values():
+            for card in cards:
+                if card["authorization_code"] == code:
+                    cards.remove(card)
+                    return says(200, {"status": True, "message": "Authorization has been deactivated"})(exchange)
+        return refuses("Authorization code not found.", status=404)(exchange)
 
     def refund(self, wanted: dict[str, Any]) -> dict[str, Any]:
         """Note a refund as create does; it stays pending until the test says otherwise."""

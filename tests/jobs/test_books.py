@@ -40,6 +40,12 @@ NEVER = {
     "two successes of one payment": """
         SELECT subject FROM events WHERE type = 'payment.succeeded' GROUP BY subject HAVING count(*) > 1
     """,
+    "a user with saved methods and no default": """
+        SELECT user_id FROM payment_methods WHERE status = 'ACTIVE' GROUP BY user_id HAVING NOT bool_or(is_default)
+    """,
+    "one card saved twice": """
+        SELECT user_id FROM payment_methods WHERE status = 'ACTIVE' GROUP BY user_id HAVING count(*) > 1
+    """,
     "an event from Paystack without its verdict": "SELECT id FROM webhook_events WHERE verdict = 'received'",
     "a job left over": "SELECT id FROM jobs",
     "a call without its outcome": "SELECT job_id FROM payment_attempts WHERE outcome = 'unknown'",
@@ -67,7 +73,7 @@ STEPS = st.lists(st.just([]) | st.lists(NEWS, min_size=1, max_size=4), max_size=
 @given(STEPS)
 def test_the_books_agree(context: JobContext, steps: Sequence[Any]) -> None:
     database: Database = context.database
-    two = [accept(database), accept(database)]
+    two = [accept(database, save_payment_method=True), accept(database, save_payment_method=True)]
     good = False
     for step in [*steps, []]:
         if not step:

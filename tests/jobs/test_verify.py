@@ -8,13 +8,13 @@ from uuid import UUID
 
 import pytest
 
-from db import verifications
+from db import payments, verifications
 from db.clock import advance_test_clock
 from db.connection import Database
 from domain.errors import ErrorCode
 from domain.ids import reference_of
 from domain.payment import Payment, PaymentStatus
-from jobs import verify
+from jobs import calls, verify
 from jobs.context import JobContext
 from jobs.initialize import initialize_payments
 from jobs.verify import LEASE_SECONDS, verify_payments
@@ -28,6 +28,7 @@ from tests.jobs.scripted_paystack import (
     resets,
     says,
 )
+from tests.patience import eventually
 from tests.stories import (
     accept,
     event_body,
@@ -402,6 +403,26 @@ def test_a_look_that_raises_harms_only_itself(
     after = payment_now(context.database, broken.id)
     assert (after.status, after.verification_error) == (S.PENDING, ErrorCode.INTERNAL_ERROR)
     assert job_state(context.database) == ("ready", 1, "the look raised RuntimeError")
+
+
+def test_looks_lock_their_payments_in_the_order_everybody_does(
+    context: JobContext, paystack: ScriptedPaystack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "GATHER_SECONDS", 30)  # both are settled together
+    first, second = sorted((opened(context) for _ in range(2)), key=lambda payment: payment.id)
+    paystack.always(first.reference, resets)  # it has no fact, only its note
+    for payment in (first, second):
+        ask(context.database, payment)
+    waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with ThreadPoolExecutor() as threads:
+        with context.database.transaction() as tx:
+            payments.lock_payments(tx, [first.id])
+            looking = threads.submit(run, context)
+            eventually(lambda: rows(context.database, waiting) == [(1,)])
+            payments.lock_payments(tx, [second.id])
+        looking.result()
+    assert payment_now(context.database, first.id).verification_error == ErrorCode.GATEWAY_ERROR
+    assert payment_now(context.database, second.id).gateway_status == "abandoned"
 
 
 def test_a_job_without_its_payment_is_parked(context: JobContext, paystack: ScriptedPaystack) -> None:

@@ -246,7 +246,7 @@ def test_what_is_no_event_is_ignored(context: JobContext, body: bytes) -> None:
 
 
 @pytest.mark.parametrize("data", [{}, [], None, "x"])
-@pytest.mark.parametrize("event", ["transfer.success", "customeridentification.failed", "charge.dispute.create"])
+@pytest.mark.parametrize("event", ["transfer.reversed", "customeridentification.failed", "charge.dispute.create"])
 def test_an_event_payfleet_does_not_act_on_is_ignored_with_its_name(
     context: JobContext, event: str, data: object
 ) -> None:
