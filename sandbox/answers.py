@@ -165,6 +165,20 @@ def customer_not_found() -> RefusalError:
     return RefusalError(404, "Customer email is invalid for your live domain.", code="customer_not_found")
 
 
+def authorization_invalid() -> RefusalError:
+    """Refuse an authorization code that does not exist."""
+    return RefusalError(400, "Authorization code is invalid")
+
+
+def authorization_mismatch() -> RefusalError:
+    """Refuse a code that belongs to somebody else, was deactivated or serves once only, without saying which."""
+    return RefusalError(
+        400,
+        "Email does not match Authorization code. Authorization may be inactive or belong to a different email."
+        " Please confirm.",
+    )
+
+
 def endpoint_not_built() -> RefusalError:
     """Say plainly that the sandbox, not Paystack, lacks this endpoint."""
     return RefusalError(

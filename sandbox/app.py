@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
-from sandbox import checkout, control, control_page, customers, refunding, refunds, transactions
+from sandbox import authorizations, checkout, control, control_page, customers, refunding, refunds, transactions
 from sandbox.answers import Answer, endpoint_not_built
 from sandbox.gate import Call, Endpoint, guarded
 from sandbox.payments import resume
@@ -19,6 +19,7 @@ from sandbox.world import WORLD, Options, World, new_world
 _BODY_BYTES_MAX = 1_048_576
 API: tuple[tuple[str, str, str, Endpoint], ...] = (
     ("initialize", "POST", "/transaction/initialize", transactions.initialize),
+    ("charge_authorization", "POST", "/transaction/charge_authorization", authorizations.charge_authorization),
     ("verify", "GET", "/transaction/verify/{reference}", transactions.verify),
     ("list", "GET", "/transaction", transactions.list_transactions),
     ("totals", "GET", "/transaction/totals", transactions.totals),

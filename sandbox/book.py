@@ -54,6 +54,23 @@ class Planned:
 
 
 @dataclass(slots=True)
+class ChargePlan:
+    """How the next charge of a saved authorization will go; one that names no code and no e-mail is for any.
+
+    ``available`` is what the customer has where funds are insufficient: a partial debit takes it. A charge
+    that is pending ends ``delay_ms`` later as ``then`` says.
+    """
+
+    outcome: str
+    authorization_code: str | None = None
+    email: str | None = None
+    gateway_response: str | None = None
+    available: int = 0
+    then: str = "success"
+    delay_ms: int = 5_000
+
+
+@dataclass(slots=True)
 class PageState:
     """Where the customer is on the checkout page.
 
@@ -96,7 +113,10 @@ class Transaction:
     authorization: JsonObject = field(default_factory=dict)
     ip_address: str | None = None
     log: JsonObject | None = None
-    initialize_calls: int = 1
+    # What made it, as Paystack names it: transaction_initialize or charge.
+    entry_point: str = "transaction_initialize"
+    initialize_calls: int = 0
+    charge_calls: int = 0
     verify_calls: int = 0
     planned: Planned | None = None
     page: PageState = field(default_factory=PageState)
@@ -167,6 +187,7 @@ class Book:
         self.customers_by_email: dict[str, Customer] = {}
         self.customers_by_code: dict[str, Customer] = {}
         self.authorizations: dict[str, Authorization] = {}
+        self.charge_plans: list[ChargePlan] = []
         self.refunds: dict[int, Refund] = {}
         self._transactions_of: defaultdict[int, list[Transaction]] = defaultdict(list)
         self._refunds_of: defaultdict[int, list[Refund]] = defaultdict(list)
@@ -240,6 +261,15 @@ class Book:
         codes = dict.fromkeys(row.authorization.get("authorization_code") for row in self.transactions_of(customer))
         known = (self.authorizations.get(code) for code in codes if isinstance(code, str))
         return [row for row in known if row is not None and row.active]
+
+    def take_charge_plan(self, *, authorization_code: str, email: str) -> ChargePlan:
+        """Take the oldest plan made for this charge; a charge that nobody planned succeeds."""
+        for plan in self.charge_plans:
+            if plan.authorization_code in (None, authorization_code) and plan.email in (None, email):
+                self.charge_plans.remove(plan)
+                self.dirty = True
+                return plan
+        return ChargePlan("success")
 
     def add_refund(self, refund: Refund) -> None:
         """Enter a refund."""

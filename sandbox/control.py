@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import asdict
+from typing import cast
 
 from aiohttp import web
 
@@ -11,6 +13,7 @@ from sandbox import refund_shapes, refunding, shapes
 from sandbox.answers import JSON_TYPE
 from sandbox.book import Delivery, Refund, Transaction
 from sandbox.cards import UNKNOWN_CARD, find_card
+from sandbox.charging import read_plan
 from sandbox.clock import iso
 from sandbox.instruments import card_instrument
 from sandbox.payments import decline, pay
@@ -37,6 +40,9 @@ def routes() -> list[web.RouteDef]:
         web.post("/_sandbox/settings", _answering(_change_settings)),
         web.post("/_sandbox/transactions/{reference}/pay", _answering(_pay)),
         web.post("/_sandbox/refunds/{id}/settle", _answering(_settle_refund)),
+        web.get("/_sandbox/charges", _answering(_list_charge_plans)),
+        web.post("/_sandbox/charges", _answering(_plan_charge)),
+        web.delete("/_sandbox/charges", _answering(_clear_charge_plans)),
         web.post("/_sandbox/webhooks", _answering(_send_webhook)),
         web.post("/_sandbox/webhooks/{id}/resend", _answering(_resend_webhook)),
         web.post("/_sandbox/reset", _answering(_reset)),
@@ -94,7 +100,11 @@ def transaction_row(world: World, transaction: Transaction) -> JsonObject:
         "access_code": transaction.access_code,
         "authorization_url": authorization_url(world, transaction),
         "refunded": refunding.refunded(world.book, transaction),
-        "calls": {"initialize": transaction.initialize_calls, "verify": transaction.verify_calls},
+        "calls": {
+            "initialize": transaction.initialize_calls,
+            "charge": transaction.charge_calls,
+            "verify": transaction.verify_calls,
+        },
     }
 
 
@@ -213,6 +223,24 @@ async def _settle_refund(world: World, request: web.Request, body: JsonObject) -
         raise InvalidSettingError(f"outcome must be one of {', '.join(refunding.OUTCOMES)}")
     changed_now = refunding.settle(world, refund, outcomes[0])
     return {"changed": changed_now, "refund": refund_shapes.fetched(world.book, refund)}
+
+
+async def _list_charge_plans(world: World, _request: web.Request, _body: JsonObject) -> Json:
+    return {"charges": [cast("JsonObject", asdict(plan)) for plan in world.book.charge_plans]}
+
+
+async def _plan_charge(world: World, _request: web.Request, body: JsonObject) -> Json:
+    """Decide how the next charge of a saved authorization will go."""
+    plan = read_plan(body)
+    world.book.charge_plans.append(plan)
+    world.book.dirty = True
+    return cast("JsonObject", asdict(plan))
+
+
+async def _clear_charge_plans(world: World, request: web.Request, body: JsonObject) -> Json:
+    world.book.charge_plans.clear()
+    world.book.dirty = True
+    return await _list_charge_plans(world, request, body)
 
 
 async def _send_webhook(world: World, _request: web.Request, body: JsonObject) -> Json:

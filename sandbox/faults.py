@@ -19,6 +19,7 @@ ENDPOINTS = (
     *("initialize", "verify", "fetch", "list", "totals", "timeline"),
     *("refund", "refund_list", "refund_fetch", "refund_retry"),
     *("customer_create", "customer_list", "customer_fetch", "customer_update"),
+    *("charge_authorization",),
     "*",
 )
 

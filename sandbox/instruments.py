@@ -47,6 +47,11 @@ def account_instrument(channel: str, *, bank: str, account: str) -> JsonObject:
     }
 
 
+def saved_instrument(authorization: Authorization) -> JsonObject:
+    """Describe what a saved authorization pays with; its signature goes on to the next authorization."""
+    return {**authorization.details, "number": None}
+
+
 def authorization(book: Book, instrument: JsonObject, *, customer: Customer, country_code: str) -> JsonObject:
     """Make the authorization of one successful payment, with a code of its own."""
     number = instrument.get("number")
@@ -62,7 +67,7 @@ def authorization(book: Book, instrument: JsonObject, *, customer: Customer, cou
         "country_code": country_code,
         "brand": instrument.get("brand"),
         "reusable": instrument.get("reusable"),
-        "signature": signature_of(number) if isinstance(number, str) else None,
+        "signature": signature_of(number) if isinstance(number, str) else instrument.get("signature"),
         "account_name": instrument.get("account_name"),
     }
     if instrument.get("channel") == "bank_transfer":

@@ -28,10 +28,10 @@ def payer(customer: Customer, *, phone_key: bool) -> JsonObject:
     return shape
 
 
-def _source(*, entry_point: bool) -> JsonObject:
+def _source(entry_point: str | None = None) -> JsonObject:
     shape: JsonObject = {"type": "api", "source": "merchant_api", "identifier": None}
-    if entry_point:
-        shape["entry_point"] = "transaction_initialize"
+    if entry_point is not None:
+        shape["entry_point"] = entry_point
     return shape
 
 
@@ -101,7 +101,7 @@ def fetched(book: Book, transaction: Transaction) -> JsonObject:
     """Shape the answer of fetch: verify's, with a help-desk link and a source, without the plan object."""
     shape = verified(book, transaction)
     del shape["transaction_date"], shape["plan_object"]
-    return {**shape, "helpdesk_link": None, "plan": {}, "source": _source(entry_point=False)}
+    return {**shape, "helpdesk_link": None, "plan": {}, "source": _source()}
 
 
 def listed(book: Book, transaction: Transaction) -> JsonObject:
@@ -112,8 +112,18 @@ def listed(book: Book, transaction: Transaction) -> JsonObject:
         **shape,
         "metadata": transaction.metadata,
         "customer": payer(book.customers[transaction.customer_id], phone_key=False),
-        "source": _source(entry_point=True),
+        "source": _source(transaction.entry_point),
     }
+
+
+def charged(book: Book, transaction: Transaction) -> JsonObject:
+    """Shape the answer of a charge of a saved card, which lacks the times and the amount that was requested."""
+    shape = verified(book, transaction)
+    names = (
+        *("amount", "currency", "transaction_date", "status", "reference", "domain", "metadata", "gateway_response"),
+        *("message", "channel", "ip_address", "log", "fees", "authorization", "customer", "plan", "id"),
+    )
+    return {name: shape[name] for name in names}
 
 
 def charge_success(book: Book, transaction: Transaction) -> JsonObject:
@@ -150,5 +160,5 @@ def charge_success(book: Book, transaction: Transaction) -> JsonObject:
         "paidAt": _paid_at(transaction),
         "requested_amount": transaction.requested_amount,
         "pos_transaction_data": None,
-        "source": _source(entry_point=True),
+        "source": _source(transaction.entry_point),
     }

@@ -11,7 +11,18 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from sandbox.book import Attempt, Authorization, Book, Customer, Delivery, PageState, Planned, Refund, Transaction
+from sandbox.book import (
+    Attempt,
+    Authorization,
+    Book,
+    ChargePlan,
+    Customer,
+    Delivery,
+    PageState,
+    Planned,
+    Refund,
+    Transaction,
+)
 from sandbox.clock import Clock
 from sandbox.wire import Json, JsonObject, dump, load
 from sandbox.world import World
@@ -21,7 +32,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 2
+_FORMAT = 3
 _EVERY_SECONDS = 3.0
 # Writing stops the server for its length, so a large book is written less often: 5 % of the time at most.
 _PAUSE_PER_WRITE = 20
@@ -41,6 +52,7 @@ def write(path: Path, world: World) -> None:
         "customers": [_row(customer) for customer in book.customers.values()],
         "transactions": [_transaction_row(transaction) for transaction in book.transactions.values()],
         "authorizations": [_row(authorization) for authorization in book.authorizations.values()],
+        "charge_plans": [_row(plan) for plan in book.charge_plans],
         "refunds": [_row(refund) for refund in book.refunds.values()],
         "deliveries": [_delivery_row(delivery) for delivery in book.deliveries.values()],
         "counters": cast("JsonObject", dict(book.counters)),
@@ -80,6 +92,7 @@ def read(path: Path, *, seed: int | None) -> tuple[Book, Clock]:
             book.deliveries[row["id"]] = Delivery(**row, attempts=attempts)
         for row in body["authorizations"]:
             book.add_authorization(Authorization(**row))
+        book.charge_plans = [ChargePlan(**row) for row in body["charge_plans"]]
         for row in body["refunds"]:
             book.add_refund(Refund(**row))
         book.counters = Counter(body["counters"])

@@ -96,7 +96,7 @@ def _card(world: World, transaction: Transaction, form: Form) -> None:
     if not _CVV.fullmatch(cvv):
         raise FormProblemError("cvv", "Enter the 3 or 4 digits of the CVV.")
     write_log(world, transaction, "input", "Filled these fields: card number, card expiry, card cvv")
-    _begin(world, transaction, "card")
+    begin(world, transaction, "card")
     month, year = expiry[1], f"20{expiry[2]}"
     today = datetime.fromtimestamp(world.clock.now_ms() // 1000, UTC)
     card = find_card(number)
@@ -106,7 +106,7 @@ def _card(world: World, transaction: Transaction, form: Form) -> None:
     elif (int(year), int(month)) < (today.year, today.month):
         _decline(world, transaction, "Expired card", status="abandoned")
     else:
-        _ask(world, transaction, card_instrument(card, month=month, year=year), list(card.steps))
+        ask(world, transaction, card_instrument(card, month=month, year=year), list(card.steps))
 
 
 def _pin(world: World, transaction: Transaction, form: Form) -> None:
@@ -148,12 +148,12 @@ def _bank(world: World, transaction: Transaction, form: Form) -> None:
     account = re.sub(r"\s", "", form.get("account", ""))
     if not re.fullmatch(r"\d{10}", account, re.ASCII):
         raise FormProblemError("account", "Enter the 10 digits of the account number.")
-    _begin(world, transaction, "bank")
+    begin(world, transaction, "bank")
     if account != TEST_BANK_ACCOUNT:
         _decline(world, transaction, "Invalid account number", status="abandoned")
     else:
         instrument = account_instrument("bank", bank=TEST_BANK, account=account)
-        _ask(world, transaction, instrument, ["birthday", "otp"])
+        ask(world, transaction, instrument, ["birthday", "otp"])
 
 
 def _birthday(world: World, transaction: Transaction, form: Form) -> None:
@@ -168,12 +168,12 @@ def _eft(world: World, transaction: Transaction, form: Form) -> None:
     account = re.sub(r"\s", "", form.get("account", ""))
     if not re.fullmatch(r"\d{7,11}", account, re.ASCII):
         raise FormProblemError("account", "Enter the account number, 7 to 11 digits.")
-    _begin(world, transaction, "eft")
+    begin(world, transaction, "eft")
     if account not in EFT_ACCOUNTS:
         _decline(world, transaction, "Invalid account number", status="abandoned")
     else:
         instrument = account_instrument("eft", bank="Ozow EFT", account=account)
-        _ask(world, transaction, instrument, ["bank_page"])
+        ask(world, transaction, instrument, ["bank_page"])
 
 
 def _mobile_money(world: World, transaction: Transaction, form: Form) -> None:
@@ -184,7 +184,7 @@ def _mobile_money(world: World, transaction: Transaction, form: Form) -> None:
         raise FormProblemError("provider", "Choose a provider.")
     if not digits:
         raise FormProblemError("phone", "Enter the mobile money number.")
-    _begin(world, transaction, "mobile_money")
+    begin(world, transaction, "mobile_money")
     if digits[-9:] != _WALLETS[provider]:
         _decline(world, transaction, "Declined. Please use the test mobile money number", status="failed")
         return
@@ -193,7 +193,7 @@ def _mobile_money(world: World, transaction: Transaction, form: Form) -> None:
         transaction.page.instrument = instrument
         _await_money(world, transaction)
     else:
-        _ask(world, transaction, instrument, ["otp"] if provider == "orange" else [])
+        ask(world, transaction, instrument, ["otp"] if provider == "orange" else [])
 
 
 def _transfer(world: World, transaction: Transaction, _form: Form) -> None:
@@ -234,13 +234,15 @@ def _cancel(world: World, transaction: Transaction, _form: Form) -> None:
     transaction.page.cancelled = True
 
 
-def _begin(world: World, transaction: Transaction, channel: str) -> None:
+def begin(world: World, transaction: Transaction, channel: str) -> None:
+    """Note that the customer tries to pay this way."""
     transaction.page.channel = channel
     transaction.channel = channel
     write_log(world, transaction, "action", f"Attempted to pay with {channel}")
 
 
-def _ask(world: World, transaction: Transaction, instrument: JsonObject, steps: list[str]) -> None:
+def ask(world: World, transaction: Transaction, instrument: JsonObject, steps: list[str]) -> None:
+    """Lead an instrument through its steps; without any it pays, or is declined, at once."""
     transaction.page.instrument = instrument
     transaction.page.remaining = steps
     _next(world, transaction)
@@ -263,7 +265,7 @@ def _next(world: World, transaction: Transaction) -> None:
 
 def _pay_outside(world: World, transaction: Transaction, channel: str, instrument: JsonObject) -> None:
     """Show what the customer needs to pay outside the page, and wait for word that it was done."""
-    _begin(world, transaction, channel)
+    begin(world, transaction, channel)
     page = transaction.page
     page.instrument, page.remaining, page.step = instrument, [], "outside"
     transaction.status, transaction.gateway_response = "ongoing", IN_PROGRESS

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from sandbox import shapes
 from sandbox.answers import (
     Answer,
@@ -14,20 +16,46 @@ from sandbox.answers import (
 from sandbox.book import Planned, Transaction
 from sandbox.cards import find_card
 from sandbox.gate import Call
-from sandbox.initialization import read_wanted
+from sandbox.initialization import Wanted, read_wanted
 from sandbox.instruments import card_instrument
 from sandbox.listing import page_of, totals_of
 from sandbox.payments import plan
 from sandbox.world import World
 
+EntryPoint = Literal["transaction_initialize", "charge"]
+
 
 def initialize(world: World, call: Call) -> Answer:
     """Make a transaction and the address where it can be paid."""
     wanted = read_wanted(call.body, currencies=world.options.currencies)
-    book = world.book
-    if wanted.reference is not None and (existing := book.by_reference.get(wanted.reference)) is not None:
-        existing.initialize_calls += 1
+    check_reference(world, wanted, entry_point="transaction_initialize")
+    transaction = enter(world, wanted, entry_point="transaction_initialize")
+    _plan_autopay(world, transaction)
+    return success(
+        "Authorization URL created",
+        {
+            "authorization_url": authorization_url(world, transaction),
+            "access_code": transaction.access_code,
+            "reference": transaction.reference,
+        },
+    )
+
+
+def check_reference(world: World, wanted: Wanted, *, entry_point: EntryPoint) -> None:
+    """Count a call that names a reference used before, and refuse it.
+
+    Raises:
+        RefusalError: 400, whatever became of the transaction that has it.
+
+    """
+    if wanted.reference is not None and (existing := world.book.by_reference.get(wanted.reference)) is not None:
+        _count(existing, entry_point)
         raise duplicate_reference()
+
+
+def enter(world: World, wanted: Wanted, *, entry_point: EntryPoint) -> Transaction:
+    """Enter a transaction into the book, unpaid; its reference is known to be free."""
+    book = world.book
     transaction = Transaction(
         id=book.new_id(),
         reference=wanted.reference or book.new_reference(),
@@ -41,17 +69,18 @@ def initialize(world: World, call: Call) -> Answer:
         metadata=wanted.metadata,
         callback_url=wanted.callback_url,
         label=wanted.label,
+        entry_point=entry_point,
     )
+    _count(transaction, entry_point)
     book.add_transaction(transaction)
-    _plan_autopay(world, transaction)
-    return success(
-        "Authorization URL created",
-        {
-            "authorization_url": authorization_url(world, transaction),
-            "access_code": transaction.access_code,
-            "reference": transaction.reference,
-        },
-    )
+    return transaction
+
+
+def _count(transaction: Transaction, entry_point: EntryPoint) -> None:
+    if entry_point == "charge":
+        transaction.charge_calls += 1
+    else:
+        transaction.initialize_calls += 1
 
 
 def authorization_url(world: World, transaction: Transaction) -> str:

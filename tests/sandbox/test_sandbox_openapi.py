@@ -120,6 +120,7 @@ def answers() -> Iterator[list[requests.Response]]:
         ask_for_transactions(api, sandbox)
         ask_for_refunds(api, sandbox)
         ask_for_customers(api)
+        ask_for_charges(api, sandbox)
         ask_in_vain(api)
         yield caught
         api.session.close()
@@ -162,6 +163,14 @@ def ask_for_customers(api: Api) -> None:
     api.ask("/customer/ama@example.com")
     for query in ({}, {"use_cursor": "true", "perPage": 1}):
         api.ask("/customer", **query)
+
+
+def ask_for_charges(api: Api, sandbox: RunningSandbox) -> None:
+    code = api.verify("paid")["authorization"]["authorization_code"]
+    wanted = {"email": "ama@example.com", "amount": 5000, "authorization_code": code}
+    for outcome in ("success", "declined", "pending"):
+        sandbox.control("charges", {"outcome": outcome, "delay_ms": 0})
+        api.session.post(f"{api.url}/transaction/charge_authorization", json=wanted, timeout=10)
 
 
 def ask_in_vain(api: Api) -> None:

@@ -135,7 +135,7 @@ def test_a_reference_serves_once_even_after_payment_and_with_another_amount(api:
     sandbox.control("transactions/order-1/pay", {})
     refused(api.initialize(reference="order-1", amount=5), 400, "Duplicate Transaction Reference")
     row = sandbox.control("book")["transactions"][0]
-    assert row["calls"] == {"initialize": 3, "verify": 0}
+    assert row["calls"] == {"initialize": 3, "charge": 0, "verify": 0}
     assert row["amount"] == 250000
 
 
