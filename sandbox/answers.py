@@ -60,6 +60,16 @@ def success(message: str, data: Json, *, meta: JsonObject | None = None) -> Answ
     return Answer(200, dump(body))
 
 
+def plain(status: int, body: JsonObject) -> Answer:
+    """Write JSON as it is, for who is not Paystack."""
+    return Answer(status, dump(body))
+
+
+def told(message: str) -> Answer:
+    """Write the envelope of a call that worked and has nothing to show."""
+    return Answer(200, dump({"status": True, "message": message}))
+
+
 def invalid_key() -> RefusalError:
     """Refuse a missing or wrong secret key."""
     return RefusalError(
@@ -177,6 +187,11 @@ def authorization_mismatch() -> RefusalError:
         "Email does not match Authorization code. Authorization may be inactive or belong to a different email."
         " Please confirm.",
     )
+
+
+def authorization_not_found() -> RefusalError:
+    """Refuse to deactivate an authorization code that does not exist."""
+    return RefusalError(404, "Authorization code not found.", code="authorization_not_found")
 
 
 def endpoint_not_built() -> RefusalError:

@@ -8,7 +8,17 @@ from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
-from sandbox import authorizations, checkout, control, control_page, customers, refunding, refunds, transactions
+from sandbox import (
+    authorizations,
+    checkout,
+    control,
+    control_page,
+    customers,
+    refunding,
+    refunds,
+    services,
+    transactions,
+)
 from sandbox.answers import Answer, endpoint_not_built
 from sandbox.gate import Call, Endpoint, guarded
 from sandbox.payments import resume
@@ -20,6 +30,7 @@ _BODY_BYTES_MAX = 1_048_576
 API: tuple[tuple[str, str, str, Endpoint], ...] = (
     ("initialize", "POST", "/transaction/initialize", transactions.initialize),
     ("charge_authorization", "POST", "/transaction/charge_authorization", authorizations.charge_authorization),
+    ("partial_debit", "POST", "/transaction/partial_debit", authorizations.partial_debit),
     ("verify", "GET", "/transaction/verify/{reference}", transactions.verify),
     ("list", "GET", "/transaction", transactions.list_transactions),
     ("totals", "GET", "/transaction/totals", transactions.totals),
@@ -32,6 +43,8 @@ API: tuple[tuple[str, str, str, Endpoint], ...] = (
     ("customer_create", "POST", "/customer", customers.create),
     ("customer_list", "GET", "/customer", customers.list_customers),
     ("customer_fetch", "GET", "/customer/{email_or_code}", customers.fetch),
+    ("authorization_deactivate", "POST", "/customer/authorization/deactivate", authorizations.deactivate),
+    ("authorization_deactivate", "POST", "/customer/deactivate_authorization", authorizations.deactivate),
     ("customer_update", "PUT", "/customer/{code}", customers.update),
 )
 
@@ -56,6 +69,7 @@ def make_app(options: Options) -> web.Application:
             app.router.add_route(method, path, guarded(name, template, endpoint))
     app.router.add_routes(checkout.routes())
     app.router.add_routes(control.routes())
+    app.router.add_routes(services.routes())
     app.router.add_routes(control_page.routes())
     app.router.add_route("*", "/{path:.*}", guarded("*", "(unknown)", _unknown))
     app.cleanup_ctx.append(_running)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sandbox import shapes
-from sandbox.answers import Answer, success
-from sandbox.book import Transaction
+from sandbox.answers import Answer, RefusalError, authorization_not_found, missing, success, told
+from sandbox.book import Book, Transaction
 from sandbox.charging import charge, chargeable
 from sandbox.gate import Call
-from sandbox.initialization import read_wanted
+from sandbox.initialization import read_amount, read_wanted
 from sandbox.transactions import authorization_url, check_reference, enter
+from sandbox.wire import JsonObject
 from sandbox.world import World
 
 ATTEMPTED = "Charge attempted"
+_PARTLY_DEBITED = frozenset({"NGN"})
+Shape = Callable[[Book, Transaction], JsonObject]
 
 
 def charge_authorization(world: World, call: Call) -> Answer:
@@ -21,10 +26,38 @@ def charge_authorization(world: World, call: Call) -> Answer:
     authorization = chargeable(world.book, call.body.get("authorization_code"), email=wanted.email)
     transaction = enter(world, wanted, entry_point="charge")
     charge(world, transaction, authorization)
-    return _attempted(world, transaction)
+    return _attempted(world, transaction, shapes.charged)
 
 
-def _attempted(world: World, transaction: Transaction) -> Answer:
+def partial_debit(world: World, call: Call) -> Answer:
+    """Charge a saved authorization with what there is, if it is at least what the call asks for."""
+    wanted = read_wanted(call.body, currencies=world.options.currencies)
+    if not call.body.get("currency"):
+        raise missing("Currency is required")
+    if wanted.currency not in _PARTLY_DEBITED:
+        raise RefusalError(400, f"Currency {wanted.currency} is not supported for Partial Debit")
+    at_least = read_amount(call.body.get("at_least") or 1)
+    check_reference(world, wanted, entry_point="charge")
+    if world.book.find_customer(wanted.email) is None:
+        raise RefusalError(400, "Customer not found", code="customer_not_found")
+    authorization = chargeable(world.book, call.body.get("authorization_code"), email=wanted.email)
+    transaction = enter(world, wanted, entry_point="charge")
+    charge(world, transaction, authorization, at_least=at_least)
+    return _attempted(world, transaction, shapes.partly_debited)
+
+
+def deactivate(world: World, call: Call) -> Answer:
+    """End an authorization: it pays no more, and what it paid before stays as it was shown."""
+    code = call.body.get("authorization_code")
+    found = world.book.authorizations.get(code) if isinstance(code, str) else None
+    if found is None:
+        raise authorization_not_found()
+    found.active = False
+    world.book.dirty = True
+    return told("Authorization has been deactivated")
+
+
+def _attempted(world: World, transaction: Transaction, shape: Shape) -> Answer:
     match transaction.page.step:
         case "bank_page":
             return success(
@@ -42,4 +75,4 @@ def _attempted(world: World, transaction: Transaction) -> Answer:
                 {"reference": transaction.reference, "status": "send_otp", "display_text": "Please send OTP"},
             )
         case _:
-            return success(ATTEMPTED, shapes.charged(world.book, transaction))
+            return success(ATTEMPTED, shape(world.book, transaction))

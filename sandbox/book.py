@@ -187,6 +187,9 @@ class Book:
         self.customers_by_email: dict[str, Customer] = {}
         self.customers_by_code: dict[str, Customer] = {}
         self.authorizations: dict[str, Authorization] = {}
+        # What the stand-ins of the merchant's own services answer, by id.
+        self.users: dict[str, JsonObject] = {}
+        self.orders: dict[str, JsonObject] = {}
         self.charge_plans: list[ChargePlan] = []
         self.refunds: dict[int, Refund] = {}
         self._transactions_of: defaultdict[int, list[Transaction]] = defaultdict(list)

@@ -38,10 +38,13 @@ def chargeable(book: Book, code: Json, *, email: str) -> Authorization:
     return found
 
 
-def charge(world: World, transaction: Transaction, authorization: Authorization) -> ChargePlan:
-    """Charge an authorization as the oldest plan for it says, and return that plan.
+def charge(
+    world: World, transaction: Transaction, authorization: Authorization, *, at_least: int | None = None
+) -> None:
+    """Charge an authorization as the oldest plan for it says.
 
     A challenge and an OTP leave the transaction on its checkout page, at the step where the customer confirms.
+    Where funds are insufficient, what there is is taken if it is ``at_least`` so much; None wants all or nothing.
     """
     planned = world.book.take_charge_plan(
         authorization_code=str(authorization.details["authorization_code"]),
@@ -58,11 +61,13 @@ def charge(world: World, transaction: Transaction, authorization: Authorization)
             ask(world, transaction, instrument, ["bank_page"])
         case "send_otp":
             ask(world, transaction, instrument, ["otp"])
+        case "insufficient_funds" if at_least is not None and planned.available >= at_least:
+            transaction.amount = min(transaction.amount, planned.available)
+            ask(world, transaction, instrument, [])
         case "declined" | "insufficient_funds":
             decline(world, transaction, _reason(planned), status="failed")
         case "pending":
             _await_end(world, transaction, planned, instrument)
-    return planned
 
 
 def read_plan(body: JsonObject) -> ChargePlan:

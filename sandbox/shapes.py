@@ -126,6 +126,11 @@ def charged(book: Book, transaction: Transaction) -> JsonObject:
     return {name: shape[name] for name in names}
 
 
+def partly_debited(book: Book, transaction: Transaction) -> JsonObject:
+    """Shape the answer of a partial debit: a charge's, with what was requested and a plan of 0."""
+    return {**charged(book, transaction), "plan": 0, "requested_amount": transaction.requested_amount}
+
+
 def charge_success(book: Book, transaction: Transaction) -> JsonObject:
     """Shape the data of charge.success as deliveries of 2026 carry it."""
     authorization = transaction.authorization

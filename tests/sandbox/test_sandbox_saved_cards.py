@@ -215,6 +215,81 @@ def test_a_lost_answer_leaves_a_charge_that_verify_tells_of(api: Api, sandbox: R
     assert charge().json()["code"] == "duplicate_reference"
 
 
+@pytest.mark.parametrize("path", ["/customer/authorization/deactivate", "/customer/deactivate_authorization"])
+def test_a_deactivated_code_is_refused_and_listed_no_more_though_transactions_still_show_it(
+    api: Api, saved: dict[str, Any], charge: Charge, path: str
+) -> None:
+    newer = charge(reference="before").json()["data"]["authorization"]
+    answer = post(api, path, authorization_code=saved["authorization_code"])
+    assert (answer.status_code, answer.json()) == (
+        200,
+        {"status": True, "message": "Authorization has been deactivated"},
+    )
+    refused = charge()
+    assert (refused.status_code, refused.json()["message"]) == (400, MISMATCH)
+    assert api.verify("first")["authorization"] == saved
+    assert api.ask("/customer/ama@example.com").json()["data"]["authorizations"] == [newer]
+    assert charge(authorization_code=newer["authorization_code"]).json()["data"]["status"] == "success"
+
+
+@pytest.mark.parametrize("code", [None, "AUTH_nothing", 7])
+def test_an_unknown_code_cannot_be_deactivated(api: Api, code: Any) -> None:
+    answer = post(api, "/customer/authorization/deactivate", authorization_code=code)
+    assert (answer.status_code, answer.json()["message"]) == (404, "Authorization code not found.")
+
+
+def debit(api: Api, saved: dict[str, Any], **wanted: Any) -> requests.Response:
+    body = {"email": "ama@example.com", "amount": 50000, "currency": "NGN", "reference": "debit"}
+    return post(
+        api, "/transaction/partial_debit", **body | {"authorization_code": saved["authorization_code"]} | wanted
+    )
+
+
+@pytest.mark.parametrize(
+    ("available", "at_least", "status", "amount"),
+    [
+        (20000, "20000", "success", 20000),
+        (90000, 1, "success", 50000),
+        (1, None, "success", 1),
+        (19999, "20000", "failed", 50000),
+        (0, None, "failed", 50000),
+    ],
+)
+def test_a_partial_debit_takes_what_there_is_if_it_is_enough(
+    api: Api,
+    sandbox: RunningSandbox,
+    saved: dict[str, Any],
+    available: int,
+    at_least: Any,
+    status: str,
+    amount: int,
+) -> None:
+    sandbox.control("charges", {"outcome": "insufficient_funds", "available": available})
+    data = debit(api, saved, at_least=at_least).json()["data"]
+    assert data.keys() == CHARGED_FIELDS | {"requested_amount"}
+    assert (data["status"], data["amount"], data["requested_amount"]) == (status, amount, 50000)
+    verified = api.verify("debit")
+    assert (verified["status"], verified["amount"], verified["requested_amount"]) == (status, amount, 50000)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"currency": "GHS"}, "Currency GHS is not supported for Partial Debit"),
+        ({"currency": None}, "Currency is required"),
+        ({"email": "nobody@example.com"}, "Customer not found"),
+        ({"authorization_code": "AUTH_nothing"}, "Authorization code is invalid"),
+        ({"at_least": "half"}, '"amount" must be a number'),
+    ],
+)
+def test_a_refused_partial_debit_makes_no_transaction(
+    api: Api, saved: dict[str, Any], wrong: dict[str, Any], message: str
+) -> None:
+    answer = debit(api, saved, **wrong)
+    assert (answer.status_code, answer.json()["message"]) == (400, message)
+    assert debit(api, saved).json()["data"]["status"] == "success"
+
+
 def test_planned_and_pending_charges_survive_a_restart(tmp_path: Path) -> None:
     options = Options(seed=1, data=tmp_path / "book.json")
     body = {"email": "ama@example.com", "amount": 100}
