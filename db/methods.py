@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from db.cache import CacheKind, Stale
 from domain.jobs import QUEUE_OF, JobKind
 from domain.method import MethodStatus, PaymentMethod
 
@@ -159,6 +160,7 @@ def lock_user(tx: Connection, user_id: str) -> None:
 
     """
     tx.execute(_LOCK_USER, {"user_id": user_id})
+    tx.stale.add(Stale(CacheKind.METHODS, user_id))  # nobody locks them but to change them
 
 
 def insert_active_method(tx: Connection, *, user_id: str, sealed: SealedAuthorization) -> None:

@@ -239,11 +239,12 @@ def take_next_reference(tx: Connection, payment: Payment) -> None:
 
 @dataclass(frozen=True, slots=True)
 class SourcedChange:
-    """A change with who told it and in answer to which request."""
+    """A change with who told it and in answer to which request; `event_data` where the event shows not the payment."""
 
     change: Change
     source: Source
     correlation_id: str
+    event_data: Mapping[str, Any] | None = None
 
 
 def write_changes(tx: Connection, changes: Sequence[SourcedChange]) -> None:
@@ -288,7 +289,7 @@ def _record(sourced: SourcedChange) -> dict[str, Any]:
         "details": change.details,
         "correlation_id": sourced.correlation_id,
         "event": change.event,
-        "data": None if change.event is None else change.event_data or render_payment(after),
+        "data": None if change.event is None else sourced.event_data or render_payment(after),
     }
 
 

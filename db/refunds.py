@@ -13,6 +13,7 @@ from db.payments import SourcedChange
 from domain.jobs import JobKind, dedupe_key
 from domain.money import Currency, Money
 from domain.refund import Refund, RefundChange, RefundStatus, open_refund
+from domain.rendering import render_refund_event
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -129,9 +130,15 @@ def accept_refund(
         is_surplus=is_surplus,
     )
     change = open_refund(payment, refund)
-    payments.write_changes(tx, [SourcedChange(change.payment, source, correlation_id)])
+    payments.write_changes(tx, [sourced(change, source, correlation_id)])
     enqueue_jobs(tx, [refund_job(JobKind.SEND_REFUND, refund, correlation_id, job_id=refund.id)])
     return change
+
+
+def sourced(change: RefundChange, source: Source, correlation_id: str) -> SourcedChange:
+    """Take the change of a refund's payment, to be told as an event about the refund."""
+    event_data = render_refund_event(change.after, change.payment.after)
+    return SourcedChange(change.payment, source, correlation_id, event_data)
 
 
 def refund_job(

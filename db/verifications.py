@@ -36,6 +36,11 @@ WITH asked AS (
 )
 SELECT payfleet_now()
 """
+_SEEN_LATELY = """
+SELECT coalesce(verified_at > payfleet_now() - make_interval(secs => %(seconds)s), false)
+    AND verification_error IS NULL
+FROM payments WHERE id = %(payment_id)s
+"""
 # The rows are locked, not passed over when somebody else has them: that is a request at work, and it must be heeded.
 _FINISH = """
 WITH mine AS MATERIALIZED (
@@ -92,6 +97,12 @@ def request_look(
         "trace_context": trace_context,
     }
     return connection.execute(_REQUEST, parameters).fetchall()[0][0]
+
+
+def was_seen_lately(connection: Connection, payment_id: UUID, *, seconds: float) -> bool:
+    """Whether a look has brought an answer within this many seconds."""
+    row = connection.execute(_SEEN_LATELY, {"payment_id": payment_id, "seconds": seconds}).fetchone()
+    return row is not None and row[0]
 
 
 def finish_looks(tx: Connection, looks: Sequence[tuple[ClaimedJob, datetime]]) -> set[UUID]:

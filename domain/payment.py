@@ -255,8 +255,8 @@ class ReviewReason(StrEnum):
 class Change:
     """What to write for one fact: the payment as it will stand, one line of history, and at most one event.
 
-    `response` is the gateway's answer to keep with the payment, without secrets and personal data. `event_data` is what
-    the event says, where that is not the payment itself. `surplus` is money that came on top, as Paystack reports it.
+    `response` is the gateway's answer to keep with the payment, without secrets and personal data. `surplus` is money
+    that came on top, as Paystack reports it.
     """
 
     name: FactName
@@ -264,7 +264,6 @@ class Change:
     details: Mapping[str, Any]
     event: EventType | None
     response: Mapping[str, Any] | None = None
-    event_data: Mapping[str, Any] | None = None
     surplus: Charged | None = None
 
 

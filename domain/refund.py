@@ -15,7 +15,6 @@ from domain.errors import ErrorCode, RefusedError
 from domain.events import EventType
 from domain.ids import Prefix, show
 from domain.payment import PAID, Change, FactName, Payment, PaymentStatus, ReviewReason, next_version
-from domain.rendering import render_payment, render_refund
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -259,8 +258,7 @@ def _change(after: Refund, payment: Payment, response: Mapping[str, Any] | None 
     details: dict[str, Any] = {"refundId": show(Prefix.REFUND, after.id), "amount": after.money.amount}
     if after.failure_code or after.failure_message:
         details |= {"code": after.failure_code, "message": after.failure_message}
-    event_data = {**render_refund(after), "payment": render_payment(payment)}
-    change = Change(name=name, after=payment, details=details, event=event, event_data=event_data)
+    change = Change(name=name, after=payment, details=details, event=event)
     return RefundChange(after, change, response)
 
 

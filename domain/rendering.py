@@ -78,6 +78,11 @@ def render_refund(refund: Refund) -> dict[str, Any]:
     }
 
 
+def render_refund_event(refund: Refund, payment: Payment) -> dict[str, Any]:
+    """Show a refund with its payment, as events tell of them."""
+    return {**render_refund(refund), "payment": render_payment(payment)}
+
+
 def render_method(method: PaymentMethod) -> dict[str, Any]:
     """Show a saved method; never its code or its e-mail address."""
     merged = method.merged_into

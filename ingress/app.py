@@ -63,7 +63,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.register_blueprint(
         payments_blueprint(database, seal, authenticator, limits=limits, waiting_room=room, features=settings.features)
     )
-    app.register_blueprint(methods_blueprint(database, seal, authenticator, room))
+    app.register_blueprint(methods_blueprint(database, seal, authenticator, waiting_room=room, cache=cache))
     app.register_blueprint(history_blueprint(database, authenticator, cache))
     app.register_blueprint(refunds_blueprint(database, authenticator, room))
     app.register_blueprint(verification_blueprint(database, authenticator, room))

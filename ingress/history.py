@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from flask import Blueprint, Response, request
@@ -78,7 +79,7 @@ def history_blueprint(database: Database, authenticator: Authenticator, cache: C
     """Make the routes."""
     routes = Blueprint("history", __name__)
 
-    @routes.get("/payments/user/<user_id>")
+    @routes.get("/payments/user/<path:user_id>")
     def list_payments(user_id: str) -> Response:
         caller = authenticator.caller()
         query = parse_model(HistoryQuery, _single_values())
@@ -89,12 +90,8 @@ def history_blueprint(database: Database, authenticator: Authenticator, cache: C
                 ErrorCode.INSUFFICIENT_PERMISSIONS, "This token may not see that user's payments.", field="userId"
             )
 
-        def compute() -> dict[str, Any]:
-            with database.connection() as connection:
-                return _page(connection, user_id, query)
-
         question = query.model_dump(mode="json")
-        return answer(cache.read(CacheKind.HISTORY, user_id, question, compute))
+        return answer(cache.read(CacheKind.HISTORY, user_id, question, partial(_page, database, user_id, query)))
 
     @routes.get("/payments/<payment_id>/history")
     def show_history(payment_id: str) -> Response:
@@ -120,7 +117,7 @@ def _single_values() -> dict[str, Any]:
     return {name: found[0] if len(found) == 1 else found for name, found in request.args.lists()}
 
 
-def _page(connection: Connection, user_id: str, query: HistoryQuery) -> dict[str, Any]:
+def _page(database: Database, user_id: str, query: HistoryQuery) -> dict[str, Any]:
     wanted = HistoryFilter(
         user_id=user_id,
         since=query.since,
@@ -129,10 +126,11 @@ def _page(connection: Connection, user_id: str, query: HistoryQuery) -> dict[str
         currency=query.currency,
         cursor=query.cursor,
     )
-    found = history.get_user_payments(connection, wanted, offset=query.offset, limit=query.limit + 1)
+    with database.connection() as connection:
+        found = history.get_user_payments(connection, wanted, offset=query.offset, limit=query.limit + 1)
+        # Whoever follows a cursor has had the count with the first page.
+        total = None if query.cursor is not None else history.count_user_payments(connection, wanted)
     page, has_more = found[: query.limit], len(found) > query.limit
-    # Whoever follows a cursor has had the count with the first page.
-    total = None if query.cursor is not None else history.count_user_payments(connection, wanted)
     return {
         "payments": [render_payment(payment) for payment in page],
         "totalCount": None if total is None else total.count,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from flask import Blueprint, Response, g
 
 from db import idempotency, methods
+from db.cache import CacheKind
 from db.jobs import NewJob, enqueue_jobs
 from db.methods import NewMethod
 from domain.errors import ErrorCode, RefusedError
@@ -25,6 +27,7 @@ from ingress.waiting import Awaited, preferred_wait
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from db.cache import Cache
     from db.connection import Connection, Database
     from db.sealing import Seal
     from ingress.auth import Authenticator, Caller
@@ -34,7 +37,7 @@ _CHECKED = Awaited(methods.get_methods, lambda method: method.status is not Meth
 
 
 def methods_blueprint(
-    database: Database, seal: Seal, authenticator: Authenticator, waiting_room: WaitingRoom
+    database: Database, seal: Seal, authenticator: Authenticator, *, waiting_room: WaitingRoom, cache: Cache
 ) -> Blueprint:
     """Make the routes."""
     routes = Blueprint("methods", __name__)
@@ -77,10 +80,7 @@ def methods_blueprint(
             raise RefusedError(
                 ErrorCode.INSUFFICIENT_PERMISSIONS, "This token may not see that user's methods.", field="userId"
             )
-        with database.connection() as connection:
-            active = methods.get_active_methods(connection, user_id)
-        default = next((show(Prefix.PAYMENT_METHOD, method.id) for method in active if method.is_default), None)
-        return answer({"paymentMethods": [render_method(method) for method in active], "defaultMethodId": default})
+        return answer(cache.read(CacheKind.METHODS, user_id, {}, partial(_list, database, user_id)))
 
     @routes.post("/payment-methods/<method_id>/default")
     def choose_default(method_id: str) -> Response:
@@ -109,6 +109,13 @@ def methods_blueprint(
             return answer(render_method(_found(tx, method.id)))
 
     return routes
+
+
+def _list(database: Database, user_id: str) -> dict[str, Any]:
+    with database.connection() as connection:
+        active = methods.get_active_methods(connection, user_id)
+    default = next((show(Prefix.PAYMENT_METHOD, method.id) for method in active if method.is_default), None)
+    return {"paymentMethods": [render_method(method) for method in active], "defaultMethodId": default}
 
 
 def _let_act(caller: Caller, user_id: str) -> None:

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ingress.auth import Authenticator
     from ingress.waiting import WaitingRoom
 
+FRESH_SECONDS = 30.0
+
 _MESSAGE_OF = {
     ErrorCode.PAYSTACK_TRANSACTION_NOT_FOUND: "Paystack does not find the transaction that it had opened.",
     ErrorCode.PAYSTACK_API_ERROR: "Paystack refused to tell.",
@@ -55,7 +57,7 @@ def verification_blueprint(database: Database, authenticator: Authenticator, wai
             # Somebody else's payment is answered like none at all: its existence is nobody's business.
             if payment is None or not caller.may_read(payment.user_id):
                 raise _no_such_transaction()
-            if has_its_answer(payment):
+            if has_its_answer(payment) or (not seconds and was_seen_lately(connection, payment)):
                 return answer(render_verification(payment))
             asked_at = request_look(connection, payment)
         headers = {"Location": f"/payments/{show(Prefix.PAYMENT, payment.id)}"}
@@ -98,6 +100,14 @@ def has_its_answer(payment: Payment) -> bool:
     if payment.status is PaymentStatus.PENDING:
         return payment.authorization_url is None and payment.next_action is None and payment.payment_method_id is None
     return payment.status in PAID
+
+
+def was_seen_lately(connection: Connection, payment: Payment) -> bool:
+    """Whether the newest look is fresh enough for those who only poll: they must not use up Paystack's quota.
+
+    Who waits has a reason to ask anew.
+    """
+    return verifications.was_seen_lately(connection, payment.id, seconds=FRESH_SECONDS)
 
 
 def request_look(connection: Connection, payment: Payment) -> datetime:

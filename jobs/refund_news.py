@@ -38,6 +38,8 @@ def apply_refund_news(tx: Connection, learned: Sequence[LearnedOfRefund]) -> Non
 
     What Paystack has not finished is looked at again later, whether its webhooks come or not.
     """
+    if not learned:
+        return
     correlation_of = {item.refund_id: item.correlation_id for item in learned}
     now = get_now(tx)
     locked = payments.lock_payments(tx, [item.payment_id for item in learned])
@@ -53,7 +55,7 @@ def apply_refund_news(tx: Connection, learned: Sequence[LearnedOfRefund]) -> Non
             if holds_its_order_again(before, change.payment.after):
                 came_back[before.id] = change.after
     payments.write_changes(
-        tx, [SourcedChange(change.payment, Source.REFUND, correlation_of[change.after.id]) for change in written]
+        tx, [refunds.sourced(change, Source.REFUND, correlation_of[change.after.id]) for change in written]
     )
     refunds.write_refunds(tx, written)
     _hold_orders_again(tx, [(locked[id_], refund) for id_, refund in came_back.items()], correlation_of)

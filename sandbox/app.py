@@ -10,6 +10,7 @@ from aiohttp import web
 
 from sandbox import (
     authorizations,
+    charges,
     checkout,
     control,
     control_page,
@@ -36,6 +37,12 @@ API: tuple[tuple[str, str, str, Endpoint], ...] = (
     ("totals", "GET", "/transaction/totals", transactions.totals),
     ("timeline", "GET", "/transaction/timeline/{id_or_reference}", transactions.timeline),
     ("fetch", "GET", "/transaction/{id}", transactions.fetch),
+    ("charge", "POST", "/charge", charges.create),
+    ("charge_submit_pin", "POST", "/charge/submit_pin", charges.submit("pin")),
+    ("charge_submit_otp", "POST", "/charge/submit_otp", charges.submit("otp")),
+    ("charge_submit_phone", "POST", "/charge/submit_phone", charges.submit("phone")),
+    ("charge_submit_birthday", "POST", "/charge/submit_birthday", charges.submit("birthday")),
+    ("charge_check", "GET", "/charge/{reference}", charges.check),
     ("refund", "POST", "/refund", refunds.create),
     ("refund_list", "GET", "/refund", refunds.list_refunds),
     ("refund_fetch", "GET", "/refund/{id}", refunds.fetch),

@@ -76,6 +76,7 @@ class PageState:
 
     ``turn`` grows with every step taken, so that a form posted twice is recognised. ``instrument`` holds
     what was chosen once it is known to be a test instrument; a number that is not one is never kept.
+    With ``one_try`` a decline is the end: a charge by the API cannot be paid another way.
     """
 
     turn: int = 0
@@ -85,6 +86,7 @@ class PageState:
     remaining: list[str] = field(default_factory=list)
     error: str | None = None
     cancelled: bool = False
+    one_try: bool = False
 
 
 @dataclass(slots=True)

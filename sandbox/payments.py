@@ -72,7 +72,7 @@ def decline(world: World, transaction: Transaction, reason: str, *, status: str,
     transaction.message = message
     transaction.planned = None
     if transaction.page.step == "waiting":
-        transaction.page.step = "choose"
+        transaction.page.step = "ended" if transaction.page.one_try else "choose"
     write_log(world, transaction, "error", f"Error: {reason}")
     world.book.dirty = True
     return True

@@ -1,7 +1,8 @@
 """The steps of a payment on the checkout page: what each form does to the transaction.
 
 Every function here does its work at once. A form that cannot be taken as it is raises a FormProblemError and
-changes nothing; a decline is an outcome: the customer is back at the choice of a way to pay, and told why.
+changes nothing; a decline is an outcome: the customer is back at the choice of a way to pay, and told why,
+or at the end where there is only one try.
 """
 
 from __future__ import annotations
@@ -32,7 +33,12 @@ ARRIVAL_MS = 5_000
 
 TEST_BANK, TEST_BANK_ACCOUNT = "Zenith Bank", "0000000000"
 EFT_ACCOUNTS = ("1012204936", "1012204935")
-USSD_CODES = {"737": "Guaranty Trust Bank", "966": "Zenith Bank"}
+USSD_CODES = {
+    "737": "Guaranty Trust Bank",
+    "919": "United Bank For Africa",
+    "822": "Sterling Bank",
+    "966": "Zenith Bank",
+}
 PROVIDERS: dict[str, dict[str, str]] = {
     "GHS": {"mtn": "MTN Mobile Money", "vod": "Telecel Cash", "atl": "AirtelTigo Money"},
     "KES": {"mpesa": "M-PESA"},
@@ -287,7 +293,7 @@ def _decline(world: World, transaction: Transaction, reason: str, *, status: str
 
 def _back_to_choice(transaction: Transaction) -> None:
     page = transaction.page
-    page.step, page.instrument, page.remaining = "choose", {}, []
+    page.step, page.instrument, page.remaining = "ended" if page.one_try else "choose", {}, []
 
 
 _ALL_STEPS = ("choose", "pin", "phone", "otp", "birthday", "bank_page", "outside", "waiting")

@@ -10,7 +10,6 @@ from flask.testing import FlaskClient
 
 from db import payments, refunds
 from db.connection import Database
-from db.payments import SourcedChange
 from domain.errors import ErrorCode
 from domain.ids import Prefix, parse, show
 from domain.payment import Payment, Source
@@ -41,7 +40,7 @@ def take_up(database: Database) -> None:
         news = RefundNews(status=RefundStatus.PROCESSING, gateway_refund_id=900)
         change = apply_news(payment, refund, news, refund.created_at)
         assert change is not None
-        payments.write_changes(tx, [SourcedChange(change.payment, Source.REFUND, "req_worker")])
+        payments.write_changes(tx, [refunds.sourced(change, Source.REFUND, "req_worker")])
         refunds.write_refunds(tx, [change])
 
 

@@ -111,6 +111,24 @@ def test_without_waiting_the_answer_is_202_and_the_question_is_under_way(
     ]
 
 
+def test_who_only_polls_gets_a_look_of_the_last_half_minute_and_who_waits_a_new_one(
+    client: FlaskClient, database: Database, payment: Payment
+) -> None:
+    rows(database, "UPDATE payments SET verified_at = payfleet_now(), gateway_status = 'abandoned'")
+    polled = verify(client, payment.reference)
+    assert polled.status_code == 200
+    assert in_envelope(polled)["data"]["gatewayStatus"] == "abandoned"
+    assert job_ids(database, "verify_payment") == [], "nobody was asked"
+    assert verify(client, payment.reference, Prefer="wait=1").status_code == 202, "nobody works here"
+    assert len(job_ids(database, "verify_payment")) == 1
+    for made_old in (
+        "UPDATE payments SET verified_at = payfleet_now() - interval '31 seconds'",
+        "UPDATE payments SET verified_at = payfleet_now(), verification_error = 'GATEWAY_ERROR'",
+    ):
+        rows(database, made_old)
+        assert verify(client, payment.reference).status_code == 202
+
+
 def test_a_client_that_waits_in_vain_gets_the_202(client: FlaskClient, payment: Payment) -> None:
     answer = verify(client, payment.reference, Prefer="wait=1")
     assert answer.status_code == 202

@@ -153,6 +153,10 @@ class ScriptedPaystack:
         """What becomes of the next calls, whichever they are; afterwards it keeps book again."""
         self._script.extend(steps)
 
+    def forget_script(self) -> None:
+        """Keep book again from the next call on."""
+        self._script.clear()
+
     def always(self, reference: str, step: Step) -> None:
         """What becomes of each call about one reference."""
         self._script_of[reference] = step

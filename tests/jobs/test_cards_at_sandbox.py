@@ -11,16 +11,30 @@ from db.methods import NewMethod
 from domain.errors import ErrorCode
 from domain.method import MethodStatus, PaymentMethod
 from domain.payment import Payment, PaymentStatus
+from jobs.charge import charge_payment_methods
 from jobs.context import JobContext
 from jobs.initialize import initialize_payments
 from jobs.methods import check_methods
 from jobs.paystack.client import Paystack
 from jobs.paystack.transport import Transport
+from jobs.verify import verify_payments
 from jobs.webhooks import apply_webhooks
 from sandbox.harness import RunningSandbox, WebhookCatcher, catching_webhooks, running_sandbox
 from sandbox.world import Options
+from tests.jobs.charging import pass_time
 from tests.patience import eventually
-from tests.stories import EMAIL, accept, active_codes, job_ids, method_now, payment_now, seal, store_webhook
+from tests.stories import (
+    EMAIL,
+    accept,
+    active_codes,
+    authorization,
+    job_ids,
+    method_now,
+    payment_now,
+    save_method,
+    seal,
+    store_webhook,
+)
 
 VISA = {"card": "4084084084084081"}
 
@@ -48,10 +62,15 @@ def pay_by_card(shop: JobContext, sandbox: RunningSandbox, catcher: WebhookCatch
     payment = accept(shop.database, **changes)
     initialize_payments(shop, job_ids(shop.database))
     sandbox.control(f"transactions/{payment.reference}/pay", VISA)
+    take_in(shop, catcher, payment)
+    return payment_now(shop.database, payment.id)
+
+
+def take_in(shop: JobContext, catcher: WebhookCatcher, payment: Payment) -> None:
+    """Apply what Paystack sends of a payment."""
     sent = eventually(lambda: [caught for caught in catcher.caught if payment.reference.encode() in caught.body])
     store_webhook(shop.database, sent[0].body)
     apply_webhooks(shop, job_ids(shop.database, "apply_webhook"))
-    return payment_now(shop.database, payment.id)
 
 
 def add_and_check(shop: JobContext, code: str, email: str = EMAIL) -> PaymentMethod:
@@ -100,3 +119,113 @@ def test_a_code_of_a_payment_can_be_added_by_hand_for_its_own_customer_only(
         assert wrong.failure_code == ErrorCode.PAYSTACK_AUTHORIZATION_INVALID, (code, email)
     again = add_and_check(shop, own, EMAIL.upper())
     assert again.merged_into == method.id
+
+
+def charge_again(shop: JobContext, sandbox: RunningSandbox, catcher: WebhookCatcher, **plan: Any) -> Payment:
+    """Save a card with a payment, plan how its next charge goes, and charge it."""
+    pay_by_card(shop, sandbox, catcher, save_payment_method=True)
+    if plan:
+        sandbox.control("charges", plan)
+    with shop.database.connection() as connection:
+        (method,) = methods.get_active_methods(connection, "user-1")
+    payment = accept(shop.database, payment_method_id=method.id)
+    charge_now(shop)
+    return payment_now(shop.database, payment.id)
+
+
+def charge_now(shop: JobContext) -> None:
+    charge_payment_methods(shop, job_ids(shop.database, "charge_payment_method"))
+
+
+def paid_at(sandbox: RunningSandbox) -> int:
+    """How many transactions have been paid at the sandbox."""
+    return [row["status"] for row in sandbox.control("book")["transactions"]].count("success")
+
+
+def test_a_saved_card_is_charged_without_its_customer_and_keeps_its_newest_code(
+    shop: JobContext, sandbox: RunningSandbox, catcher: WebhookCatcher
+) -> None:
+    payment = charge_again(shop, sandbox, catcher)
+    assert (payment.status, payment.instrument.card_last4) == (PaymentStatus.SUCCESS, "4081")
+    first, second = codes_at(sandbox)
+    assert active_codes(shop.database) == [second] != [first]
+
+
+@pytest.mark.parametrize(
+    ("outcome", "code"),
+    [("declined", ErrorCode.PAYMENT_DECLINED), ("insufficient_funds", ErrorCode.INSUFFICIENT_FUNDS)],
+)
+def test_a_decline_is_told_with_its_reason(
+    shop: JobContext, sandbox: RunningSandbox, catcher: WebhookCatcher, outcome: str, code: ErrorCode
+) -> None:
+    payment = charge_again(shop, sandbox, catcher, outcome=outcome)
+    assert (payment.status, payment.failure_code) == (PaymentStatus.FAILED, code)
+
+
+@pytest.mark.parametrize(("outcome", "action"), [("challenged", "open_url"), ("send_otp", "send_otp")])
+def test_a_charge_that_wants_its_customer_is_paid_when_they_have_acted(
+    shop: JobContext, sandbox: RunningSandbox, catcher: WebhookCatcher, outcome: str, action: str
+) -> None:
+    payment = charge_again(shop, sandbox, catcher, outcome=outcome)
+    assert payment.next_action is not None
+    assert (payment.status, payment.next_action["type"]) == (PaymentStatus.PENDING, action)
+    assert (payment.authorization_url is not None) is (action == "open_url")
+    sandbox.control(f"transactions/{payment.reference}/pay", VISA)
+    take_in(shop, catcher, payment)
+    after = payment_now(shop.database, payment.id)
+    assert (after.status, after.next_action) == (PaymentStatus.SUCCESS, None)
+    assert len(active_codes(shop.database)) == 1
+
+
+@pytest.mark.parametrize(("then", "status"), [("success", PaymentStatus.SUCCESS), ("failed", PaymentStatus.FAILED)])
+def test_a_pending_charge_is_asked_about_by_itself(
+    shop: JobContext, sandbox: RunningSandbox, catcher: WebhookCatcher, then: str, status: PaymentStatus
+) -> None:
+    payment = charge_again(shop, sandbox, catcher, outcome="pending", then=then)
+    assert payment.status is PaymentStatus.PROCESSING
+    sandbox.control("clock", {"advance_seconds": 10})
+    pass_time(shop.database, 11)
+    verify_payments(shop, job_ids(shop.database, "verify_payment"))
+    assert payment_now(shop.database, payment.id).status is status
+
+
+@pytest.mark.parametrize("kind", ["lost_answer", "reset", "error", "garbage"])
+def test_a_charge_whose_answer_is_lost_is_made_once(
+    shop: JobContext, sandbox: RunningSandbox, catcher: WebhookCatcher, kind: str
+) -> None:
+    sandbox.control("faults", {"endpoint": "charge_authorization", "kind": kind, "times": 1})
+    payment = charge_again(shop, sandbox, catcher)
+    assert payment.status is PaymentStatus.PENDING
+    pass_time(shop.database, 61)
+    charge_now(shop)
+    assert payment_now(shop.database, payment.id).status is PaymentStatus.SUCCESS
+    assert paid_at(sandbox) == 2, "the one that saved the card, and this one"
+
+
+def test_a_challenge_whose_address_was_lost_is_made_anew_after_its_time(
+    shop: JobContext, sandbox: RunningSandbox, catcher: WebhookCatcher
+) -> None:
+    sandbox.control("faults", {"endpoint": "charge_authorization", "kind": "lost_answer", "times": 1})
+    payment = charge_again(shop, sandbox, catcher, outcome="challenged")
+    for _ in range(3):
+        pass_time(shop.database, 61)
+        charge_now(shop)
+    assert paid_at(sandbox) == 1
+    pass_time(shop.database, 300)
+    charge_now(shop)
+    charge_now(shop)
+    after = payment_now(shop.database, payment.id)
+    assert (after.status, after.reference) == (PaymentStatus.SUCCESS, f"{payment.reference}.2")
+    assert paid_at(sandbox) == 2
+
+
+def test_a_code_charged_with_another_address_ends_the_payment_and_the_method(
+    shop: JobContext, sandbox: RunningSandbox, catcher: WebhookCatcher
+) -> None:
+    pay_by_card(shop, sandbox, catcher)
+    (code,) = codes_at(sandbox)
+    method = save_method(shop.database, authorization(code, email="eve@example.com"))
+    payment = accept(shop.database, payment_method_id=method.id)
+    charge_now(shop)
+    assert payment_now(shop.database, payment.id).failure_code == ErrorCode.PAYSTACK_AUTHORIZATION_INVALID
+    assert method_now(shop.database, method.id).status is MethodStatus.INACTIVE

@@ -4,8 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from domain.payment import Payment, PaymentStatus
+from domain.payment import Payment, PaymentStatus, Source
+from jobs.applying import Learned, apply_facts
 from jobs.context import JobContext
+from jobs.paystack.wire import Transaction, charged_fact
 from jobs.refunds import send_refunds
 from jobs.webhooks import apply_webhooks
 from tests.jobs.scripted_paystack import ScriptedPaystack
@@ -28,9 +30,16 @@ def giving_back(context: JobContext) -> JobContext:
     return replace(context, refund_duplicates=True)
 
 
+def learn(context: JobContext, payment: Payment, *transaction_ids: int) -> None:
+    """Hear of paid transactions in one transaction of ours, with nothing to catch what goes wrong in it."""
+    heard = [transaction_data(payment, id=number, amount=50_500) for number in transaction_ids]
+    facts = [charged_fact(Transaction.model_validate(data), data) for data in heard]
+    with context.database.transaction() as tx:
+        apply_facts(context, tx, [Learned(payment.id, fact, Source.VERIFY, "req_1") for fact in facts])
+
+
 def receive(context: JobContext, payment: Payment, transaction_id: int, *, name: str = "charge.success") -> None:
-    status = name.partition(".")[2]
-    data = transaction_data(payment, id=transaction_id, status=status, amount=50_500)
+    data = transaction_data(payment, id=transaction_id, status=name.partition(".")[2], amount=50_500)
     store_webhook(context.database, event_body(name, data))
     apply_webhooks(context, job_ids(context.database, "apply_webhook"))
 
@@ -64,13 +73,17 @@ def test_a_second_payment_of_an_order_is_given_back_whole(giving_back: JobContex
     assert "refund.initiated" in event_types(giving_back.database)
 
 
-def test_a_second_transaction_of_a_payment_is_given_back_beside_its_own_money(
-    giving_back: JobContext, paystack: ScriptedPaystack
+@pytest.mark.parametrize("batches", [[[2, 2, 3]], [[2], [2], [3]], [[2, 3], [3, 2]]])
+def test_further_transactions_of_a_payment_are_given_back_once_each_beside_its_own_money(
+    giving_back: JobContext, paystack: ScriptedPaystack, batches: list[list[int]]
 ) -> None:
     payment = pay(giving_back.database, transaction_id=1)
-    receive(giving_back, payment, 2)
-    receive(giving_back, payment, 2)  # told again by another event
-    receive(giving_back, payment, 3)
+    for batch in batches:
+        learn(giving_back, payment, *batch)
+    facts = [fact for fact, _ in history_of(giving_back.database, payment.id)[2:]]
+    assert sorted(facts) == ["payment.flagged"] * 2 + ["refund.requested"] * 2
+    versions = rows(giving_back.database, "SELECT version FROM payment_history ORDER BY version")
+    assert versions == [(version,) for version in range(1, 7)]
     assert refunds_of(giving_back) == [
         (payment.id, 50_500, 2, True, "payfleet"),
         (payment.id, 50_500, 3, True, "payfleet"),

@@ -6,14 +6,17 @@ from typing import Any
 
 import pytest
 
+from db import payments
 from db import refunds as refunds_table
 from db.connection import Database
 from domain.errors import ErrorCode, UnavailableError
-from domain.refund import RefundStatus
+from domain.refund import RefundNews, RefundStatus
 from jobs import refunds
 from jobs.context import JobContext
+from jobs.paystack.answers import Done
 from jobs.refunds import LEASE_SECONDS, send_refunds
 from tests.jobs.scripted_paystack import Held, ScriptedPaystack, refunds_and_resets, refuses, resets, says
+from tests.patience import eventually
 from tests.refunding import ask_refund, is_unsettled, pass_time, pay, refund_now
 from tests.stories import event_types, history_of, job_ids, payment_now, rows
 
@@ -170,6 +173,36 @@ def test_a_run_that_dies_after_its_call_finds_what_it_did(context: JobContext, p
     assert refund_now(context.database, refund.id).gateway_refund_id == 900
 
 
+def test_a_second_sending_that_is_lost_too_needs_its_own_searches(
+    context: JobContext, paystack: ScriptedPaystack
+) -> None:
+    ask_refund(context.database, pay(context.database))
+    paystack.next(resets)
+    send(context)
+    for _ in range(3):
+        send_after(context, ELEVEN_MINUTES)
+    paystack.next(resets)
+    send_after(context, 2)
+    for _ in range(3):
+        assert posts(paystack) == 2
+        send_after(context, ELEVEN_MINUTES)
+    send_after(context, 2)
+    assert posts(paystack) == 3
+
+
+def test_a_stalled_run_that_wakes_up_late_changes_nothing_by_its_answer(
+    context: JobContext, paystack: ScriptedPaystack
+) -> None:
+    refund = ask_refund(context.database, pay(context.database))
+    stalled = refunds._begin(context, job_ids(context.database, "send_refund"))
+    paystack.refund({"transaction": 7001, "amount": 50_000, "currency": "NGN", "merchant_note": refund.note})
+    send_after(context, LEASE_SECONDS + 1)
+    refusal = RefundNews(status=RefundStatus.FAILED, code=ErrorCode.PAYSTACK_API_ERROR)
+    with context.database.transaction() as tx:
+        refunds._settle(context, tx, [refunds.Settlement(work, refusal) for work in stalled])
+    assert refund_now(context.database, refund.id).status is RefundStatus.PROCESSING
+
+
 def test_a_stalled_run_that_wakes_up_late_writes_nothing(context: JobContext, paystack: ScriptedPaystack) -> None:
     refund = ask_refund(context.database, pay(context.database))
     stalled = refunds._begin(context, job_ids(context.database, "send_refund"))
@@ -277,6 +310,44 @@ def test_while_one_refund_of_a_transaction_is_unsettled_no_other_is_sent(
     send_after(context, 30)
     assert posts(paystack) == 2
     assert sorted(r["amount"] for r in paystack.refunds) == [10_000, 20_000]
+
+
+def test_nothing_is_sent_beside_a_refund_that_another_process_searches_for(
+    context: JobContext, paystack: ScriptedPaystack
+) -> None:
+    payment = pay(context.database)
+    ask_refund(context.database, payment, 10_000)
+    paystack.next(refunds_and_resets)
+    send(context)
+    second = ask_refund(context.database, payment, 20_000)
+    send_refunds(context, [second.id])
+    assert (posts(paystack), is_unsettled(context.database, second)) == (1, False)
+
+
+def test_which_refund_goes_first_is_decided_under_the_lock_of_the_payment(
+    context: JobContext, paystack: ScriptedPaystack
+) -> None:
+    payment = pay(context.database)
+    ask_refund(context.database, payment)
+    waiting = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    with ThreadPoolExecutor() as threads:
+        with context.database.transaction() as tx:
+            payments.lock_payments(tx, [payment.id])
+            sending = threads.submit(send, context)
+            eventually(lambda: rows(context.database, waiting))
+            assert paystack.calls == []
+        sending.result()
+    assert posts(paystack) == 1
+
+
+def test_a_list_that_shows_refunds_of_other_transactions_is_filtered(
+    context: JobContext, paystack: ScriptedPaystack
+) -> None:
+    of_two = [{"id": n, "transaction": n, "status": "pending", "amount": "100", "currency": "NGN"} for n in (1, 2)]
+    paystack.next(*[says(200, {"status": True, "message": "Refunds retrieved", "data": of_two})] * 2)
+    answer = context.paystack.list_refunds(2)
+    assert isinstance(answer, Done)
+    assert [found.refund.id for found in answer.data] == [2]
 
 
 def test_two_jobs_of_one_refund_send_it_once(context: JobContext, paystack: ScriptedPaystack) -> None:

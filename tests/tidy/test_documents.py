@@ -95,6 +95,12 @@ def test_everything_is_documented(kind: str) -> None:
     assert not missing, f"no document speaks of {kind} {sorted(missing)}; say what it is for, in docs/ or README.md"
 
 
+@pytest.mark.parametrize("code", ErrorCode)
+def test_every_error_code_is_met_by_a_test_outside_the_lists_of_codes(code: ErrorCode) -> None:
+    tests = [path for path in (ROOT / "tests").rglob("test_*.py") if path.parent.name not in {"domain", "tidy"}]
+    assert any(re.search(rf"\b{code}\b", path.read_text(encoding="utf-8")) for path in tests), f"nobody has seen {code}"
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_nothing_is_documented_that_does_not_exist(path: Path) -> None:
     text = DOCUMENTS[path]
