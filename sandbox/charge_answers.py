@@ -18,6 +18,11 @@ _ASKED: dict[str, JsonObject] = {
     "pin": {"status": "send_pin"},
     "otp": {"status": "send_otp", "display_text": "Please enter OTP (none will be sent to your phone)"},
     "phone": {"status": "send_phone", "display_text": "Kindly enter a mobile no (at least 10 digits)"},
+    "address": {
+        "status": "send_address",
+        "display_text": "Please send details for address verification",
+        "country_code": "CA",
+    },
     "birthday": {"status": "send_birthday", "display_text": "Please enter your birthday"},
 }
 
