@@ -237,14 +237,14 @@ def _restart(world: World, transaction: Transaction, _form: Form) -> None:
     if transaction.page.step != "choose":
         write_log(world, transaction, "action", "Chose another way to pay")
         transaction.status, transaction.gateway_response = "abandoned", _NOT_COMPLETED
-    _back_to_choice(transaction)
+    transaction.page.end_try()
 
 
 def _cancel(world: World, transaction: Transaction, _form: Form) -> None:
     # Money already on its way still arrives after this, as in life.
     write_log(world, transaction, "action", "Cancelled the payment")
     if transaction.planned is None:
-        _back_to_choice(transaction)
+        transaction.page.end_try()
     transaction.page.cancelled = True
 
 
@@ -274,7 +274,7 @@ def _next(world: World, transaction: Transaction) -> None:
     else:
         response = "Successful" if card is not None else "Approved"
         pay(world, transaction, page.instrument, gateway_response=response)
-        _back_to_choice(transaction)
+        transaction.page.end_try()
 
 
 def _pay_outside(world: World, transaction: Transaction, channel: str, instrument: JsonObject) -> None:
@@ -295,13 +295,7 @@ def _await_money(world: World, transaction: Transaction) -> None:
 
 def _decline(world: World, transaction: Transaction, reason: str, *, status: str) -> None:
     decline(world, transaction, reason, status=status)
-    _back_to_choice(transaction)
     transaction.page.error = reason
-
-
-def _back_to_choice(transaction: Transaction) -> None:
-    page = transaction.page
-    page.step, page.instrument, page.remaining = "ended" if page.one_try else "choose", {}, []
 
 
 _ALL_STEPS = ("choose", "pin", "phone", "otp", "birthday", "address", "bank_page", "outside", "waiting")

@@ -258,6 +258,13 @@ def test_the_password_of_a_charge_authorization_is_submitted_here(
     assert check(api, "again")["status"] == api.verify("again")["status"] == status
 
 
+def test_a_charge_that_was_declined_by_hand_takes_no_pin_any_more(api: Api, sandbox: RunningSandbox) -> None:
+    charge(api, card=PIN_CARD)
+    sandbox.control("transactions/c/pay", {"outcome": "failed", "gateway_response": "Lost card"})
+    assert submit(api, "pin", "1111").json()["message"] == "Transaction reference is invalid"
+    assert check(api) == {"reference": "c", "status": "failed", "message": "Lost card"}
+
+
 def test_a_charge_under_way_survives_a_restart(tmp_path: Path) -> None:
     options = Options(data=tmp_path / "book.json")
     with running_sandbox(options) as sandbox:
