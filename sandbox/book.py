@@ -88,6 +88,10 @@ class PageState:
     cancelled: bool = False
     one_try: bool = False
 
+    def end_try(self) -> None:
+        """Leave the steps of what was chosen, for another choice or, where there is none, for good."""
+        self.step, self.instrument, self.remaining = "ended" if self.one_try else "choose", {}, []
+
 
 @dataclass(slots=True)
 class Transaction:
