@@ -14,7 +14,6 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
 
 from domain.channels import Channel
 from domain.money import Currency
@@ -91,9 +90,11 @@ class PaymentRequest(BaseModel):
         """With a saved method there is nothing to choose; without one, the page is opened for an e-mail address."""
         if info.data.get("payment_method_id") is not None:
             if value:
-                raise PydanticCustomError("two_ways", "A saved method is charged as it is: send one or the other")
+                message = "a saved method is charged as it is: send this or paymentMethodId"
+                raise ValueError(message)
         elif info.field_name == "email" and value is None:
-            raise PydanticCustomError("missing", "Field required, unless paymentMethodId names a saved method")
+            message = "needed, unless paymentMethodId names a saved method"
+            raise ValueError(message)
         return value
 
     @model_validator(mode="after")

@@ -61,6 +61,8 @@ def follow_hints(tx: Connection, hints: Sequence[Hint]) -> list[int]:
 
     A refund that Paystack has not confirmed yet is brought forward too: it may be the answer that was lost.
     """
+    if not hints:
+        return []
     found = refunds.get_refunds_of(tx, {hint.payment_id for hint in hints})
     meant = [[r for r in found if r.payment_id == h.payment_id and is_worth_asking(r, h.told)] for h in hints]
     jobs = {

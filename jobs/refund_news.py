@@ -38,6 +38,8 @@ def apply_refund_news(tx: Connection, learned: Sequence[LearnedOfRefund]) -> Non
 
     What Paystack has not finished is looked at again later, whether its webhooks come or not.
     """
+    if not learned:
+        return
     correlation_of = {item.refund_id: item.correlation_id for item in learned}
     now = get_now(tx)
     locked = payments.lock_payments(tx, [item.payment_id for item in learned])

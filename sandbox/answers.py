@@ -60,6 +60,16 @@ def success(message: str, data: Json, *, meta: JsonObject | None = None) -> Answ
     return Answer(200, dump(body))
 
 
+def unsuccessful(message: str, data: JsonObject) -> Answer:
+    """Write the envelope of a charge that came to nothing: refused, and yet with data."""
+    return Answer(400, dump({"status": False, "message": message, "data": data}))
+
+
+def plain(status: int, body: JsonObject) -> Answer:
+    """Write JSON as it is, for who is not Paystack."""
+    return Answer(status, dump(body))
+
+
 def told(message: str) -> Answer:
     """Write the envelope of a call that worked and has nothing to show."""
     return Answer(200, dump({"status": True, "message": message}))
@@ -187,6 +197,11 @@ def authorization_mismatch() -> RefusalError:
 def authorization_not_found() -> RefusalError:
     """Refuse to deactivate an authorization code that does not exist."""
     return RefusalError(404, "Authorization code not found.", code="authorization_not_found")
+
+
+def charge_not_found() -> RefusalError:
+    """Refuse a reference that no charge has, or whose charge does not wait for what was sent."""
+    return RefusalError(400, "Transaction reference is invalid", code="transaction_not_found")
 
 
 def endpoint_not_built() -> RefusalError:

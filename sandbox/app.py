@@ -8,8 +8,20 @@ from collections.abc import AsyncGenerator
 
 from aiohttp import web
 
-from sandbox import authorizations, checkout, control, control_page, customers, refunding, refunds, transactions
+from sandbox import (
+    authorizations,
+    charges,
+    checkout,
+    control,
+    control_page,
+    customers,
+    refunding,
+    refunds,
+    services,
+    transactions,
+)
 from sandbox.answers import Answer, endpoint_not_built
+from sandbox.cards import ADDRESS_FIELDS
 from sandbox.gate import Call, Endpoint, guarded
 from sandbox.payments import resume
 from sandbox.snapshot import keep_writing, read, write
@@ -26,6 +38,13 @@ API: tuple[tuple[str, str, str, Endpoint], ...] = (
     ("totals", "GET", "/transaction/totals", transactions.totals),
     ("timeline", "GET", "/transaction/timeline/{id_or_reference}", transactions.timeline),
     ("fetch", "GET", "/transaction/{id}", transactions.fetch),
+    ("charge", "POST", "/charge", charges.create),
+    ("charge_submit_pin", "POST", "/charge/submit_pin", charges.submit("pin")),
+    ("charge_submit_otp", "POST", "/charge/submit_otp", charges.submit("otp")),
+    ("charge_submit_phone", "POST", "/charge/submit_phone", charges.submit("phone")),
+    ("charge_submit_birthday", "POST", "/charge/submit_birthday", charges.submit("birthday")),
+    ("charge_submit_address", "POST", "/charge/submit_address", charges.submit("address", *ADDRESS_FIELDS)),
+    ("charge_check", "GET", "/charge/{reference}", charges.check),
     ("refund", "POST", "/refund", refunds.create),
     ("refund_list", "GET", "/refund", refunds.list_refunds),
     ("refund_fetch", "GET", "/refund/{id}", refunds.fetch),
@@ -59,6 +78,7 @@ def make_app(options: Options) -> web.Application:
             app.router.add_route(method, path, guarded(name, template, endpoint))
     app.router.add_routes(checkout.routes())
     app.router.add_routes(control.routes())
+    app.router.add_routes(services.routes())
     app.router.add_routes(control_page.routes())
     app.router.add_route("*", "/{path:.*}", guarded("*", "(unknown)", _unknown))
     app.cleanup_ctx.append(_running)

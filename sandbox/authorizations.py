@@ -7,14 +7,14 @@ from collections.abc import Callable
 from sandbox import shapes
 from sandbox.answers import Answer, RefusalError, authorization_not_found, missing, success, told
 from sandbox.book import Book, Transaction
+from sandbox.charge_answers import ATTEMPTED, asked
 from sandbox.charging import charge, chargeable
 from sandbox.gate import Call
 from sandbox.initialization import read_amount, read_wanted
-from sandbox.transactions import authorization_url, check_reference, enter
+from sandbox.transactions import authorization_url, check_reference, made
 from sandbox.wire import JsonObject
 from sandbox.world import World
 
-ATTEMPTED = "Charge attempted"
 _PARTLY_DEBITED = frozenset({"NGN"})
 Shape = Callable[[Book, Transaction], JsonObject]
 
@@ -24,7 +24,8 @@ def charge_authorization(world: World, call: Call) -> Answer:
     wanted = read_wanted(call.body, currencies=world.options.currencies)
     check_reference(world, wanted, entry_point="charge")
     authorization = chargeable(world.book, call.body.get("authorization_code"), email=wanted.email)
-    transaction = enter(world, wanted, entry_point="charge")
+    transaction = made(world, wanted, entry_point="charge")
+    world.book.add_transaction(transaction)
     charge(world, transaction, authorization)
     return _attempted(world, transaction, shapes.charged)
 
@@ -41,7 +42,8 @@ def partial_debit(world: World, call: Call) -> Answer:
     if world.book.find_customer(wanted.email) is None:
         raise RefusalError(400, "Customer not found", code="customer_not_found")
     authorization = chargeable(world.book, call.body.get("authorization_code"), email=wanted.email)
-    transaction = enter(world, wanted, entry_point="charge")
+    transaction = made(world, wanted, entry_point="charge")
+    world.book.add_transaction(transaction)
     charge(world, transaction, authorization, at_least=at_least)
     return _attempted(world, transaction, shapes.partly_debited)
 
@@ -70,9 +72,6 @@ def _attempted(world: World, transaction: Transaction, shape: Shape) -> Answer:
                 },
             )
         case "otp":
-            return success(
-                ATTEMPTED,
-                {"reference": transaction.reference, "status": "send_otp", "display_text": "Please send OTP"},
-            )
+            return success(ATTEMPTED, asked(transaction))
         case _:
             return success(ATTEMPTED, shape(world.book, transaction))

@@ -76,6 +76,7 @@ class PageState:
 
     ``turn`` grows with every step taken, so that a form posted twice is recognised. ``instrument`` holds
     what was chosen once it is known to be a test instrument; a number that is not one is never kept.
+    With ``one_try`` a decline is the end: a charge by the API cannot be paid another way.
     """
 
     turn: int = 0
@@ -85,6 +86,11 @@ class PageState:
     remaining: list[str] = field(default_factory=list)
     error: str | None = None
     cancelled: bool = False
+    one_try: bool = False
+
+    def end_try(self) -> None:
+        """Leave the steps of what was chosen, for another choice or, where there is none, for good."""
+        self.step, self.instrument, self.remaining = "ended" if self.one_try else "choose", {}, []
 
 
 @dataclass(slots=True)
@@ -187,6 +193,9 @@ class Book:
         self.customers_by_email: dict[str, Customer] = {}
         self.customers_by_code: dict[str, Customer] = {}
         self.authorizations: dict[str, Authorization] = {}
+        # What the stand-ins of the merchant's own services answer, by id.
+        self.users: dict[str, JsonObject] = {}
+        self.orders: dict[str, JsonObject] = {}
         self.charge_plans: list[ChargePlan] = []
         self.refunds: dict[int, Refund] = {}
         self._transactions_of: defaultdict[int, list[Transaction]] = defaultdict(list)

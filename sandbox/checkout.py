@@ -140,6 +140,8 @@ def _page(
         return _message(world, transaction, "paid")
     if _expired(world, transaction):
         return _message(world, transaction, "expired", status=410)
+    if page.step == "ended":
+        return _message(world, transaction, "ended")
     if page.cancelled:
         return _message(world, transaction, "cancelled")
     channels = playable(transaction.currency, transaction.channels)

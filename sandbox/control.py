@@ -29,23 +29,23 @@ Control = Callable[[World, web.Request, JsonObject], Awaitable[Json]]
 def routes() -> list[web.RouteDef]:
     """List the control routes that answer JSON."""
     return [
-        web.get("/_sandbox/book", _answering(_book)),
-        web.get("/_sandbox/clock", _answering(_clock)),
-        web.post("/_sandbox/clock", _answering(_move_clock)),
-        web.get("/_sandbox/faults", _answering(_list_faults)),
-        web.post("/_sandbox/faults", _answering(_add_fault)),
-        web.delete("/_sandbox/faults", _answering(_clear_faults)),
-        web.delete("/_sandbox/faults/{id}", _answering(_clear_faults)),
-        web.get("/_sandbox/settings", _answering(_settings)),
-        web.post("/_sandbox/settings", _answering(_change_settings)),
-        web.post("/_sandbox/transactions/{reference}/pay", _answering(_pay)),
-        web.post("/_sandbox/refunds/{id}/settle", _answering(_settle_refund)),
-        web.get("/_sandbox/charges", _answering(_list_charge_plans)),
-        web.post("/_sandbox/charges", _answering(_plan_charge)),
-        web.delete("/_sandbox/charges", _answering(_clear_charge_plans)),
-        web.post("/_sandbox/webhooks", _answering(_send_webhook)),
-        web.post("/_sandbox/webhooks/{id}/resend", _answering(_resend_webhook)),
-        web.post("/_sandbox/reset", _answering(_reset)),
+        web.get("/_sandbox/book", answering(_book)),
+        web.get("/_sandbox/clock", answering(_clock)),
+        web.post("/_sandbox/clock", answering(_move_clock)),
+        web.get("/_sandbox/faults", answering(_list_faults)),
+        web.post("/_sandbox/faults", answering(_add_fault)),
+        web.delete("/_sandbox/faults", answering(_clear_faults)),
+        web.delete("/_sandbox/faults/{id}", answering(_clear_faults)),
+        web.get("/_sandbox/settings", answering(_settings)),
+        web.post("/_sandbox/settings", answering(_change_settings)),
+        web.post("/_sandbox/transactions/{reference}/pay", answering(_pay)),
+        web.post("/_sandbox/refunds/{id}/settle", answering(_settle_refund)),
+        web.get("/_sandbox/charges", answering(_list_charge_plans)),
+        web.post("/_sandbox/charges", answering(_plan_charge)),
+        web.delete("/_sandbox/charges", answering(_clear_charge_plans)),
+        web.post("/_sandbox/webhooks", answering(_send_webhook)),
+        web.post("/_sandbox/webhooks/{id}/resend", answering(_resend_webhook)),
+        web.post("/_sandbox/reset", answering(_reset)),
     ]
 
 
@@ -53,7 +53,9 @@ class UnknownThingError(LookupError):
     """A control call names something that does not exist."""
 
 
-def _answering(control: Control) -> Callable[[web.Request], Awaitable[web.Response]]:
+def answering(control: Control) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Wrap a control call into an aiohttp handler that answers JSON."""
+
     async def handle(request: web.Request) -> web.Response:
         if request.headers.get("Sec-Fetch-Site") == "cross-site":
             # No page of another site may steer a sandbox through the browser of who runs it.

@@ -36,17 +36,21 @@ class Call:
 Endpoint = Callable[[World, Call], Answer]
 
 
-def guarded(name: str, template: str, endpoint: Endpoint) -> Handler:
-    """Wrap an endpoint into an aiohttp handler; ``name`` is what faults and rate limits call it."""
+def guarded(name: str, template: str, endpoint: Endpoint, *, of_paystack: bool = True) -> Handler:
+    """Wrap an endpoint into an aiohttp handler; ``name`` is what faults and rate limits call it.
+
+    What is not Paystack's needs no key and knows no rate limits.
+    """
 
     async def handle(request: web.Request) -> web.StreamResponse:
         world = request.app[WORLD]
         world.book.counters[f"{request.method} {template}"] += 1
         headers: dict[str, str] = {}
         try:
-            _check_key(world, request.headers.get("Authorization", ""))
+            if of_paystack:
+                _check_key(world, request.headers.get("Authorization", ""))
             call = await _read(request)
-            if world.settings.rate_limits is not None:
+            if of_paystack and world.settings.rate_limits is not None:
                 headers = world.limits.take(name, world.settings.rate_limits)
             if world.faults.rules:
                 return await _struck(request, world, name, endpoint, call)

@@ -10,7 +10,7 @@ from sandbox.settings import Schedule
 
 WINDOW_MS = 60_000
 _LIVE_DEFAULT = 600
-_LIVE = {"verify": 3_000, "initialize": 1_200, "charge_authorization": 1_200}
+_LIVE = {"verify": 3_000, "initialize": 1_200, "charge_authorization": 1_200, "charge": 1_200, "charge_check": 1_200}
 _TEST = 100
 
 

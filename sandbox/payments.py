@@ -71,8 +71,7 @@ def decline(world: World, transaction: Transaction, reason: str, *, status: str,
     transaction.gateway_response = reason
     transaction.message = message
     transaction.planned = None
-    if transaction.page.step == "waiting":
-        transaction.page.step = "choose"
+    transaction.page.end_try()
     write_log(world, transaction, "error", f"Error: {reason}")
     world.book.dirty = True
     return True

@@ -60,6 +60,7 @@ class Settings:
     refund_settling_ms: int = 3_000
     refund_balance: int | None = None
     partly_refunded_status: str = "success"
+    services_know_all_users: bool = True
 
     def as_json(self) -> JsonObject:
         """Show the settings as the control API takes them."""
@@ -99,6 +100,10 @@ def changed(settings: Settings, change: JsonObject) -> Settings:  # noqa: C901 -
                 if value not in ("success", "reversed"):
                     raise InvalidSettingError(f"{name} must be success or reversed")
                 settings = replace(settings, partly_refunded_status=text(name, value))
+            case "services_know_all_users":
+                if not isinstance(value, bool):
+                    raise InvalidSettingError(f"{name} must be true or false")
+                settings = replace(settings, services_know_all_users=value)
             case _:
                 raise InvalidSettingError(f"there is no setting {name}")
     return settings

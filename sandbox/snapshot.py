@@ -52,6 +52,8 @@ def write(path: Path, world: World) -> None:
         "customers": [_row(customer) for customer in book.customers.values()],
         "transactions": [_transaction_row(transaction) for transaction in book.transactions.values()],
         "authorizations": [_row(authorization) for authorization in book.authorizations.values()],
+        "users": cast("JsonObject", book.users),
+        "orders": cast("JsonObject", book.orders),
         "charge_plans": [_row(plan) for plan in book.charge_plans],
         "refunds": [_row(refund) for refund in book.refunds.values()],
         "deliveries": [_delivery_row(delivery) for delivery in book.deliveries.values()],
@@ -92,6 +94,7 @@ def read(path: Path, *, seed: int | None) -> tuple[Book, Clock]:
             book.deliveries[row["id"]] = Delivery(**row, attempts=attempts)
         for row in body["authorizations"]:
             book.add_authorization(Authorization(**row))
+        book.users, book.orders = body["users"], body["orders"]
         book.charge_plans = [ChargePlan(**row) for row in body["charge_plans"]]
         for row in body["refunds"]:
             book.add_refund(Refund(**row))

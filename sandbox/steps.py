@@ -1,7 +1,8 @@
 """The steps of a payment on the checkout page: what each form does to the transaction.
 
 Every function here does its work at once. A form that cannot be taken as it is raises a FormProblemError and
-changes nothing; a decline is an outcome: the customer is back at the choice of a way to pay, and told why.
+changes nothing; a decline is an outcome: the customer is back at the choice of a way to pay, and told why,
+or at the end where there is only one try.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from datetime import UTC, datetime
 
 from sandbox.book import Planned, Transaction
 from sandbox.cards import (
+    ADDRESS_FIELDS,
     BANK_REFUSED,
     INCORRECT_OTP,
     INCORRECT_PIN,
@@ -32,7 +34,12 @@ ARRIVAL_MS = 5_000
 
 TEST_BANK, TEST_BANK_ACCOUNT = "Zenith Bank", "0000000000"
 EFT_ACCOUNTS = ("1012204936", "1012204935")
-USSD_CODES = {"737": "Guaranty Trust Bank", "966": "Zenith Bank"}
+USSD_CODES = {
+    "737": "Guaranty Trust Bank",
+    "919": "United Bank For Africa",
+    "822": "Sterling Bank",
+    "966": "Zenith Bank",
+}
 PROVIDERS: dict[str, dict[str, str]] = {
     "GHS": {"mtn": "MTN Mobile Money", "vod": "Telecel Cash", "atl": "AirtelTigo Money"},
     "KES": {"mpesa": "M-PESA"},
@@ -137,6 +144,13 @@ def _otp(world: World, transaction: Transaction, form: Form) -> None:
         _next(world, transaction)
 
 
+def _address(world: World, transaction: Transaction, form: Form) -> None:
+    for name in ADDRESS_FIELDS:
+        if not form.get(name, "").strip():
+            raise FormProblemError(name, f"Enter the {name.replace('_', ' ')} that the card's bank has.")
+    _next(world, transaction)
+
+
 def _bank_page(world: World, transaction: Transaction, form: Form) -> None:
     if form.get("outcome") == "success":
         _next(world, transaction)
@@ -223,14 +237,14 @@ def _restart(world: World, transaction: Transaction, _form: Form) -> None:
     if transaction.page.step != "choose":
         write_log(world, transaction, "action", "Chose another way to pay")
         transaction.status, transaction.gateway_response = "abandoned", _NOT_COMPLETED
-    _back_to_choice(transaction)
+    transaction.page.end_try()
 
 
 def _cancel(world: World, transaction: Transaction, _form: Form) -> None:
     # Money already on its way still arrives after this, as in life.
     write_log(world, transaction, "action", "Cancelled the payment")
     if transaction.planned is None:
-        _back_to_choice(transaction)
+        transaction.page.end_try()
     transaction.page.cancelled = True
 
 
@@ -260,7 +274,7 @@ def _next(world: World, transaction: Transaction) -> None:
     else:
         response = "Successful" if card is not None else "Approved"
         pay(world, transaction, page.instrument, gateway_response=response)
-        _back_to_choice(transaction)
+        transaction.page.end_try()
 
 
 def _pay_outside(world: World, transaction: Transaction, channel: str, instrument: JsonObject) -> None:
@@ -281,16 +295,10 @@ def _await_money(world: World, transaction: Transaction) -> None:
 
 def _decline(world: World, transaction: Transaction, reason: str, *, status: str) -> None:
     decline(world, transaction, reason, status=status)
-    _back_to_choice(transaction)
     transaction.page.error = reason
 
 
-def _back_to_choice(transaction: Transaction) -> None:
-    page = transaction.page
-    page.step, page.instrument, page.remaining = "choose", {}, []
-
-
-_ALL_STEPS = ("choose", "pin", "phone", "otp", "birthday", "bank_page", "outside", "waiting")
+_ALL_STEPS = ("choose", "pin", "phone", "otp", "birthday", "address", "bank_page", "outside", "waiting")
 # The steps at which each form is taken. Those of a channel need that channel to be offered.
 ACTIONS: dict[str, tuple[tuple[str, ...], Taken]] = {
     "card": (("choose",), _card),
@@ -304,6 +312,7 @@ ACTIONS: dict[str, tuple[tuple[str, ...], Taken]] = {
     "phone": (("phone",), _phone),
     "otp": (("otp",), _otp),
     "birthday": (("birthday",), _birthday),
+    "address": (("address",), _address),
     "bank_page": (("bank_page",), _bank_page),
     "sent": (("outside",), _sent),
     "restart": (_ALL_STEPS, _restart),

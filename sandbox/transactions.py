@@ -29,7 +29,8 @@ def initialize(world: World, call: Call) -> Answer:
     """Make a transaction and the address where it can be paid."""
     wanted = read_wanted(call.body, currencies=world.options.currencies)
     check_reference(world, wanted, entry_point="transaction_initialize")
-    transaction = enter(world, wanted, entry_point="transaction_initialize")
+    transaction = made(world, wanted, entry_point="transaction_initialize")
+    world.book.add_transaction(transaction)
     _plan_autopay(world, transaction)
     return success(
         "Authorization URL created",
@@ -53,8 +54,8 @@ def check_reference(world: World, wanted: Wanted, *, entry_point: EntryPoint) ->
         raise duplicate_reference()
 
 
-def enter(world: World, wanted: Wanted, *, entry_point: EntryPoint) -> Transaction:
-    """Enter a transaction into the book, unpaid; its reference is known to be free."""
+def made(world: World, wanted: Wanted, *, entry_point: EntryPoint) -> Transaction:
+    """Make a transaction, unpaid, for the caller to enter into the book; its reference is known to be free."""
     book = world.book
     transaction = Transaction(
         id=book.new_id(),
@@ -72,7 +73,6 @@ def enter(world: World, wanted: Wanted, *, entry_point: EntryPoint) -> Transacti
         entry_point=entry_point,
     )
     _count(transaction, entry_point)
-    book.add_transaction(transaction)
     return transaction
 
 

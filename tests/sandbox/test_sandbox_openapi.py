@@ -46,6 +46,12 @@ EXCUSED = {
     "GET /transaction/* 200 data.ip_address is null": "Nobody has opened the page: recorded answers have null then.",
     "GET /transaction/{id} 200 data.authorization lacks receiver_bank*": "These are fields of transfers, not of cards.",
     "GET /transaction/{id} 200 data.metadata lacks custom_fields": "What metadata holds is the merchant's choice.",
+    "* /charge* 200 unfinished data lacks *": "Only charges that succeeded are described, though all are published.",
+    "* /charge/* 200 data lacks redirect_url": "The published samples of 2022 and later have none.",
+    "* /charge/* 200 data.authorization.signature is null": "The published samples of bank accounts have null.",
+    "POST /charge 200 data.ip_address is null": "Nobody has opened a page.",
+    "POST /charge 200 data.authorization lacks receiver_bank*": "These are fields of transfers, not of cards.",
+    "POST /charge 200 data.metadata lacks custom_fields": "What metadata holds is the merchant's choice.",
     "GET /refund 200 meta.perPage is no string": "The description's other lists allow a number, as answers have it.",
     "GET /refund/{id} 200 data.fully_deducted is no integer": "The published sample of fetch has a boolean.",
     "POST /refund/retry* 200 data.customer is null": "The published sample has null.",
@@ -69,6 +75,8 @@ def deviations(answer: requests.Response) -> list[str]:
     path = OLDER_PATHS.get(str(parts.path), str(parts.path))
     operation, described = described_answer(str(answer.request.method), path, answer.status_code)
     label = f"{operation}{'?use_cursor' if 'use_cursor' in str(parts.query) else ''} {answer.status_code}"
+    if path.startswith("/charge") and answer.ok and answer.json()["data"]["status"] != "success":
+        label += " unfinished"
     # References point into the whole description, so that goes along.
     validator = OAS30ReadValidator(described | {"components": description()["components"]})
     return sorted({f"{label} {fault(error)}" for error in validator.iter_errors(answer.json())})
@@ -124,7 +132,8 @@ def answers() -> Iterator[list[requests.Response]]:
         ask_for_transactions(api, sandbox)
         ask_for_refunds(api, sandbox)
         ask_for_customers(api)
-        ask_for_charges(api, sandbox)
+        ask_for_saved_cards(api, sandbox)
+        ask_for_charges(api)
         ask_in_vain(api)
         yield caught
         api.session.close()
@@ -169,7 +178,7 @@ def ask_for_customers(api: Api) -> None:
         api.ask("/customer", **query)
 
 
-def ask_for_charges(api: Api, sandbox: RunningSandbox) -> None:
+def ask_for_saved_cards(api: Api, sandbox: RunningSandbox) -> None:
     code = api.verify("paid")["authorization"]["authorization_code"]
     wanted = {"email": "ama@example.com", "amount": 5000, "authorization_code": code}
     for outcome in ("success", "declined", "pending"):
@@ -178,6 +187,29 @@ def ask_for_charges(api: Api, sandbox: RunningSandbox) -> None:
     api.session.post(f"{api.url}/transaction/partial_debit", json=wanted | {"currency": "NGN"}, timeout=10)
     for path in ("/customer/authorization/deactivate", "/customer/deactivate_authorization"):
         api.session.post(f"{api.url}{path}", json={"authorization_code": code}, timeout=10)
+
+
+def ask_for_charges(api: Api) -> None:
+    expiry = {"expiry_month": "12", "expiry_year": "2030"}
+    phone_card = {"number": "507850785078507804", "cvv": "884"} | expiry
+    account = {"code": "057", "account_number": "0000000000"}
+    plain_card = {"number": "4084084084084081", "cvv": "408"} | expiry
+    for reference, channel, instrument in (
+        ("at-once", "card", plain_card),
+        ("in-steps", "card", phone_card),
+        ("at-home", "card", {"number": "4084080124000004", "cvv": "412"} | expiry),
+        ("account", "bank", account),
+        ("offline", "ussd", {"type": "737"}),
+    ):
+        body = {"email": "ama@example.com", "amount": 5000, "reference": reference, "metadata": {"cart": "7"}}
+        api.session.post(f"{api.url}/charge", json=body | {channel: instrument}, timeout=10)
+        api.ask(f"/charge/{reference}")
+        for step, value in (("pin", "0000"), ("phone", "08012345678"), ("birthday", "1990-05-17"), ("otp", "123456")):
+            answer = {step: value, "reference": reference}
+            api.session.post(f"{api.url}/charge/submit_{step}", json=answer, timeout=10)
+        home = {"address": "1 Main St", "city": "Guelph", "state": "ON", "zip_code": "N1G 2W1", "reference": reference}
+        api.session.post(f"{api.url}/charge/submit_address", json=home, timeout=10)
+        api.ask(f"/charge/{reference}")
 
 
 def ask_in_vain(api: Api) -> None:
