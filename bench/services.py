@@ -46,6 +46,7 @@ def fresh_stage(state: Path) -> Generator[Stage]:
         services.postgres(os.environ) as postgres,
         services.fresh_database(postgres) as database_url,
         services.private_vhost(services.rabbitmq(os.environ)) as rabbitmq_url,
+        services.redis_server(os.environ) as redis,
     ):
         migrate(database_url)
         web_port, sandbox_port = free_port(), free_port()
@@ -53,6 +54,7 @@ def fresh_stage(state: Path) -> Generator[Stage]:
         environment |= {
             "DATABASE_URL": database_url,
             "RABBITMQ_URL": rabbitmq_url,
+            "REDIS_URL": redis.url,
             "PORT": str(web_port),
             "PAYSTACK_SECRET_KEY": f"sk_test_{secrets.token_hex(8)}",
             "PAYSTACK_BASE_URL": f"http://{LOOPBACK}:{sandbox_port}",

@@ -16,14 +16,15 @@ if TYPE_CHECKING:
     from domain.money import Currency
     from domain.payment import Payment, PaymentStatus
 
-# Ids carry the time, so dates and cursors are bounds of ids: other months are not even looked into, and a page deep
-# down costs what the first one costs.
+# Ids carry the time, so dates and cursors are bounds of ids, and a page deep down costs what the first one costs. User
+# and id are compared as one: with the user apart, a plan made for any user would walk all payments by id until it has
+# met enough of this one's, which for most users is never.
 _OF_USER = """
-p.user_id = %(user_id)s
-AND p.id >= coalesce(payfleet_uuid7_floor(%(since)s::timestamptz), '00000000-0000-0000-0000-000000000000'::uuid)
-AND p.id < coalesce(
+(p.user_id, p.id) >= (%(user_id)s, coalesce(
+    payfleet_uuid7_floor(%(since)s::timestamptz), '00000000-0000-0000-0000-000000000000'::uuid))
+AND (p.user_id, p.id) < (%(user_id)s, coalesce(
     least(%(cursor)s::uuid, payfleet_uuid7_floor(%(until)s::timestamptz)),
-    'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+    'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid))
 """
 _FITTING = """
 (%(status)s::payment_status IS NULL OR p.status = %(status)s::payment_status)
@@ -31,12 +32,15 @@ AND (%(currency)s::text IS NULL OR p.currency = %(currency)s::text)
 """
 _PAGE = f"""
 SELECT {COLUMNS} FROM payments p WHERE {_OF_USER} AND {_FITTING}
-ORDER BY p.id DESC OFFSET %(offset)s LIMIT %(limit)s
+ORDER BY p.user_id DESC, p.id DESC OFFSET %(offset)s LIMIT %(limit)s
 """  # noqa: S608 - made of constants
 # What is looked at is bounded, not what is found: a rare status must not make the count read a whole life.
 _COUNT = f"""
 SELECT count(*) FILTER (WHERE {_FITTING}), count(*)
-FROM (SELECT p.status, p.currency FROM payments p WHERE {_OF_USER} ORDER BY p.id DESC LIMIT %(counted)s) p
+FROM (
+    SELECT p.status, p.currency FROM payments p WHERE {_OF_USER}
+    ORDER BY p.user_id DESC, p.id DESC LIMIT %(counted)s
+) p
 """  # noqa: S608 - too
 _TIMELINE = """
 SELECT fact, status, source, details, correlation_id, created_at FROM payment_history

@@ -103,6 +103,12 @@ INSERT INTO jobs (id, kind, queue, payload, dedupe_key, run_at, correlation_id, 
 SELECT coalesce(%(id)s, payfleet_uuid7(at)), %(kind)s, %(queue)s, %(payload)s, %(dedupe_key)s,
     at + make_interval(secs => %(delay_seconds)s), %(correlation_id)s, at
 FROM (SELECT payfleet_now() AS at) AS clock
+WHERE NOT EXISTS (
+    -- Left alone where there is nothing to change: even an update of nothing would lock the row, and its worker would
+    -- pass over it.
+    SELECT FROM jobs j WHERE j.dedupe_key = %(dedupe_key)s AND j.state <> 'dead'
+        AND (j.state = 'sent' OR j.failures > 0 OR j.run_at <= at + make_interval(secs => %(delay_seconds)s))
+)
 ON CONFLICT (dedupe_key) WHERE dedupe_key IS NOT NULL AND state <> 'dead'
 DO UPDATE SET run_at = EXCLUDED.run_at
 WHERE jobs.state = 'ready' AND jobs.failures = 0 AND jobs.run_at > EXCLUDED.run_at

@@ -21,6 +21,7 @@ from ingress.history import history_blueprint
 from ingress.limits import CustomerLimits
 from ingress.methods import methods_blueprint
 from ingress.payments import payments_blueprint
+from ingress.reference import reference_blueprint
 from ingress.refunds import refunds_blueprint
 from ingress.verification import verification_blueprint
 from ingress.waiting import WaitingRoom
@@ -57,6 +58,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     app.before_request(_identify_request)
     register_error_handlers(app)
     app.register_blueprint(health_blueprint(database))
+    app.register_blueprint(reference_blueprint())
     room = WaitingRoom(database, _WAITING_PLACES)
     limits = CustomerLimits(settings)
     authenticator = Authenticator(settings, limits)

@@ -71,9 +71,12 @@ def parse(model: type[Model], values: dict[str, Any]) -> Model:
     try:
         return model.model_validate(values)
     except ValidationError as error:
-        problems = [(".".join(map(str, e["loc"])), e["msg"]) for e in error.errors(include_url=False)]
+        found = error.errors(include_url=False)
+        problems = [(".".join(map(str, e["loc"])), e["msg"]) for e in found]
         field, message = problems[0]
-        code = _CODE_OF_FIELD.get(field, ErrorCode.INVALID_REQUEST)
+        # A field that does not belong there is no wrong amount, whatever it is called.
+        is_known = found[0]["type"] != "extra_forbidden"
+        code = _CODE_OF_FIELD.get(field, ErrorCode.INVALID_REQUEST) if is_known else ErrorCode.INVALID_REQUEST
         details = "; ".join(f"{name}: {text}" if name else text for name, text in problems)
         raise RefusedError(code, message, details=details, field=field or None) from None
 

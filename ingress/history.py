@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 from flask import Blueprint, Response, request
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from db import history, refunds
 from db.cache import CacheKind
@@ -58,7 +58,8 @@ def _cursor(value: object) -> object:
         raise ValueError(message) from None
 
 
-Instant = Annotated[datetime | None, BeforeValidator(_in_utc)]
+_EITHER_FORMAT = WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]})
+Instant = Annotated[datetime | None, BeforeValidator(_in_utc), _EITHER_FORMAT]
 
 
 class HistoryQuery(BaseModel):
@@ -66,13 +67,23 @@ class HistoryQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
-    limit: Annotated[int, Field(ge=1, le=LIMIT_MAX)] = LIMIT_DEFAULT
-    offset: Annotated[int, Field(ge=0, le=OFFSET_MAX)] = 0
-    since: Annotated[Instant, Field(alias="from")] = None
-    until: Annotated[Instant, Field(alias="to")] = None
-    status: Annotated[PaymentStatus | None, BeforeValidator(_in_upper_case)] = None
-    currency: Currency | None = None
-    cursor: Annotated[Any, BeforeValidator(_cursor)] = None
+    limit: Annotated[int, Field(ge=1, le=LIMIT_MAX, description="How many to show.")] = LIMIT_DEFAULT
+    offset: Annotated[int, Field(ge=0, le=OFFSET_MAX, description="How many to leave out; not with a cursor.")] = 0
+    since: Annotated[Instant, Field(alias="from", description="Made then or later; UTC where it names no zone.")] = None
+    until: Annotated[Instant, Field(alias="to", description="Made before then.")] = None
+    status: Annotated[
+        PaymentStatus | None,
+        BeforeValidator(_in_upper_case),
+        WithJsonSchema({"type": "string", "enum": [status.lower() for status in PaymentStatus]}),
+        Field(description="Only these."),
+    ] = None
+    currency: Annotated[Currency | None, Field(description="Only these.")] = None
+    cursor: Annotated[
+        Any,
+        BeforeValidator(_cursor),
+        WithJsonSchema({"type": "string"}),
+        Field(description="The nextCursor of the page before."),
+    ] = None
 
 
 def history_blueprint(database: Database, authenticator: Authenticator, cache: Cache) -> Blueprint:

@@ -14,36 +14,69 @@ from pydantic import (
     model_validator,
 )
 from pydantic.alias_generators import to_camel
-from pydantic_core import PydanticCustomError
 
 from domain.channels import Channel
 from domain.money import Currency
 
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)]
+# Stripped before it is measured; the pattern says to readers of the schema that it may not be blank.
+Identifier = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"\S", strip_whitespace=True)]
 # The shape only: whether the mailbox exists is for Paystack to find out.
 Email = Annotated[
     str,
     StringConstraints(max_length=254, pattern=r"^[^@\s]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z]{2,63}$"),
 ]
+Amount = Annotated[int, Field(strict=True, gt=0, lt=2**63)]
+Metadata = Annotated[
+    dict[str, Any], Field(description="Yours; comes back with every answer and event. Numbers have 64 bits at most.")
+]
 HttpUrl = Annotated[str, StringConstraints(max_length=2048, pattern=r"^https?://[^\s/?#]+[^\s]*$")]
+
+
+# What PaymentRequest's validators say, for readers of its schema.
+_ONE_WAY_TO_PAY: dict[str, Any] = {
+    "if": {"properties": {"paymentMethodId": {"type": "string"}}, "required": ["paymentMethodId"]},
+    "then": {
+        "properties": {
+            "email": {"type": "null"},
+            "channels": {"maxItems": 0},
+            "paymentChannel": {"type": "null"},
+            "savePaymentMethod": {"const": False},
+        }
+    },
+    "else": {"properties": {"email": {"type": "string"}}, "required": ["email"]},
+    "not": {
+        "properties": {"channels": {"type": "array"}, "paymentChannel": {"type": "string"}},
+        "required": ["channels", "paymentChannel"],
+    },
+}
 
 
 class PaymentRequest(BaseModel):
     """The body of `POST /payments`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
+    model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel, json_schema_extra=_ONE_WAY_TO_PAY)
 
-    user_id: Identifier
-    order_id: Identifier
-    amount: Annotated[int, Field(strict=True, gt=0, lt=2**63)]
+    user_id: Annotated[Identifier, Field(description="Your name for who pays; a customer's token is for its own.")]
+    order_id: Annotated[Identifier, Field(description="Your name for what is paid; it has one live payment at a time.")]
+    amount: Annotated[Amount, Field(description="In the currency's subunit, within its limits: see `GET /checkout`.")]
     currency: Currency = Currency.NGN
-    payment_method_id: Identifier | None = None
-    email: Annotated[Email | None, Field(validate_default=True)] = None
-    channels: Annotated[list[Channel], Field(max_length=10)] | None = None
-    payment_channel: Channel | None = None
-    callback_url: HttpUrl | None = None
-    save_payment_method: bool = False
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    payment_method_id: Annotated[
+        Identifier | None,
+        Field(description="A saved method of this user to charge; in place of email, channels and savePaymentMethod."),
+    ] = None
+    email: Annotated[Email | None, Field(validate_default=True, description="Whom Paystack sends the receipt to.")] = (
+        None
+    )
+    channels: Annotated[
+        Annotated[list[Channel], Field(max_length=10)] | None,
+        Field(description="The ways to pay that its customer may choose from; all that the currency has, if none."),
+    ] = None
+    payment_channel: Annotated[Channel | None, Field(description="The one way to pay; in place of channels.")] = None
+    callback_url: Annotated[HttpUrl | None, Field(description="Where the customer's browser goes afterwards.")] = None
+    save_payment_method: Annotated[
+        bool, Field(strict=True, description="Save what the customer pays with, if it can be charged again.")
+    ] = False
+    metadata: Metadata = Field(default_factory=dict)
 
     @field_validator("email", "channels", "payment_channel", "save_payment_method")
     @classmethod
@@ -51,9 +84,11 @@ class PaymentRequest(BaseModel):
         """With a saved method there is nothing to choose; without one, the page is opened for an e-mail address."""
         if info.data.get("payment_method_id") is not None:
             if value:
-                raise PydanticCustomError("two_ways", "A saved method is charged as it is: send one or the other")
+                message = "a saved method is charged as it is: send this or paymentMethodId"
+                raise ValueError(message)
         elif info.field_name == "email" and value is None:
-            raise PydanticCustomError("missing", "Field required, unless paymentMethodId names a saved method")
+            message = "needed, unless paymentMethodId names a saved method"
+            raise ValueError(message)
         return value
 
     @model_validator(mode="after")
@@ -74,10 +109,15 @@ class PaymentMethodRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
-    user_id: Identifier
-    authorization_code: Annotated[str, StringConstraints(pattern=r"^AUTH_[A-Za-z0-9]{1,95}$")] = Field(repr=False)
-    email: Email = Field(repr=False)
-    card_type: Annotated[str, StringConstraints(min_length=1, max_length=20, strip_whitespace=True)] | None = None
+    user_id: Annotated[Identifier, Field(description="Whose method it is.")]
+    authorization_code: Annotated[str, StringConstraints(pattern=r"^AUTH_[A-Za-z0-9]{1,95}$")] = Field(
+        repr=False, description="Paystack's code, from a charge of this customer."
+    )
+    email: Email = Field(repr=False, description="The address that the code was made with.")
+    card_type: Annotated[
+        Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=r"\S", strip_whitespace=True)] | None,
+        Field(description="Stands until Paystack says what the card is."),
+    ] = None
 
 
 class RefundRequest(BaseModel):
@@ -85,9 +125,9 @@ class RefundRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, alias_generator=to_camel)
 
-    amount: Annotated[int, Field(strict=True, gt=0, lt=2**63)] | None = None
-    reason: Annotated[str, StringConstraints(min_length=1, max_length=255, strip_whitespace=True)] | None = None
-    metadata: dict[str, Any] = Field(default_factory=dict)
+    amount: Annotated[Amount | None, Field(description="In the subunit; all that is left, if none.")] = None
+    reason: Annotated[Identifier | None, Field(description="Why; the customer may see it.")] = None
+    metadata: Metadata = Field(default_factory=dict)
 
 
 class VerificationRequest(BaseModel):
@@ -95,4 +135,4 @@ class VerificationRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    reference: Annotated[str, StringConstraints(max_length=255)]
+    reference: Annotated[str, StringConstraints(max_length=255), Field(description="The reference of a payment: pf-…")]

@@ -109,6 +109,16 @@ def sandbox(context: typer.Context) -> None:
 
 
 @app.command()
+def openapi() -> None:
+    """Print the OpenAPI document of the HTTP API."""
+    import orjson
+
+    from ingress.openapi.document import document
+
+    print(orjson.dumps(document(), option=orjson.OPT_INDENT_2).decode())
+
+
+@app.command()
 def keygen() -> None:
     """Print a new key for ENCRYPTION_KEY."""
     from db.sealing import new_key

@@ -21,6 +21,7 @@ from sandbox import (
     transactions,
 )
 from sandbox.answers import Answer, endpoint_not_built
+from sandbox.cards import ADDRESS_FIELDS
 from sandbox.gate import Call, Endpoint, guarded
 from sandbox.payments import resume
 from sandbox.snapshot import keep_writing, read, write
@@ -42,6 +43,7 @@ API: tuple[tuple[str, str, str, Endpoint], ...] = (
     ("charge_submit_otp", "POST", "/charge/submit_otp", charges.submit("otp")),
     ("charge_submit_phone", "POST", "/charge/submit_phone", charges.submit("phone")),
     ("charge_submit_birthday", "POST", "/charge/submit_birthday", charges.submit("birthday")),
+    ("charge_submit_address", "POST", "/charge/submit_address", charges.submit("address", *ADDRESS_FIELDS)),
     ("charge_check", "GET", "/charge/{reference}", charges.check),
     ("refund", "POST", "/refund", refunds.create),
     ("refund_list", "GET", "/refund", refunds.list_refunds),

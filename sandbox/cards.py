@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Step = Literal["pin", "phone", "otp", "bank_page"]
+Step = Literal["pin", "phone", "otp", "address", "bank_page"]
 
 # Any future date works; this one is shown in the samples and is what a control call pays with.
 EXPIRY_MONTH, EXPIRY_YEAR = "12", "2030"
+
+# What a bank holds against the address it has, in the order people write it.
+ADDRESS_FIELDS = ("address", "city", "state", "zip_code")
 
 UNKNOWN_CARD = "Transaction declined. Please use the test card."
 INCORRECT_PIN = "Incorrect PIN"
@@ -66,6 +69,8 @@ TEST_CARDS: tuple[TestCard, ...] = (
     TestCard("4084080000670037", "787", "Insufficient funds", decline="Insufficient Funds"),
     TestCard("4084080000671803", "180", "Succeeds; a refund of it fails"),
     TestCard("4084080000671902", "190", "Succeeds; a refund of it needs attention"),
+    # The sandbox's own: Paystack has published no card whose bank asks for the address.
+    TestCard("4084080124000004", "412", "Billing address", ("address",)),
 )
 
 # Named by older integration guides; they have no published CVV, so any is taken.

@@ -18,6 +18,11 @@ _ASKED: dict[str, JsonObject] = {
     "pin": {"status": "send_pin"},
     "otp": {"status": "send_otp", "display_text": "Please enter OTP (none will be sent to your phone)"},
     "phone": {"status": "send_phone", "display_text": "Kindly enter a mobile no (at least 10 digits)"},
+    "address": {
+        "status": "send_address",
+        "display_text": "Please send details for address verification",
+        "country_code": "CA",
+    },
     "birthday": {"status": "send_birthday", "display_text": "Please enter your birthday"},
 }
 
@@ -27,8 +32,8 @@ def attempted(world: World, transaction: Transaction, *, account_expires_at: str
     if has_failed(transaction):
         data = _failed(transaction)
         return success(ATTEMPTED, data) if transaction.channel == "mobile_money" else unsuccessful(ATTEMPTED, data)
-    if transaction.page.step == "waiting" and transaction.channel != "mobile_money":
-        return checked(world, transaction)
+    if transaction.page.step == "waiting" and transaction.channel != "mobile_money" and not transaction.paid:
+        return success(ATTEMPTED, _pending(transaction))
     if transaction.page.step in ("outside", "waiting"):
         return success(ATTEMPTED, _outside(world, transaction, account_expires_at))
     return success(ATTEMPTED, _standing(world, transaction))
@@ -39,7 +44,7 @@ def checked(world: World, transaction: Transaction) -> Answer:
     if has_failed(transaction):
         return success(_CHECKED, _failed(transaction))
     if transaction.page.step == "waiting" and not transaction.paid:
-        return success(_CHECKED, {"reference": transaction.reference, "status": "pending"})
+        return success(_CHECKED, _pending(transaction))
     return success(ATTEMPTED, _standing(world, transaction))
 
 
@@ -59,6 +64,10 @@ def _standing(world: World, transaction: Transaction) -> JsonObject:
     if transaction.page.step in _ASKED:
         return asked(transaction)
     return {"reference": transaction.reference, "status": "open_url", "url": authorization_url(world, transaction)}
+
+
+def _pending(transaction: Transaction) -> JsonObject:
+    return {"reference": transaction.reference, "status": "pending"}
 
 
 def _failed(transaction: Transaction) -> JsonObject:

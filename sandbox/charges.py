@@ -45,14 +45,14 @@ def create(world: World, call: Call) -> Answer:
     return answer
 
 
-def submit(step: str) -> Endpoint:
-    """Make the endpoint that takes what one step asked the customer for."""
+def submit(step: str, *fields: str) -> Endpoint:
+    """Make the endpoint that takes what one step asked the customer for: its fields, or one of its own name."""
 
     def taken(world: World, call: Call) -> Answer:
         transaction = _found(world, _text(call.body, "reference"))
         if transaction.page.step != step or transaction.paid:
             raise charge_not_found()
-        _take(world, transaction, step, {step: _text(call.body, step)})
+        _take(world, transaction, step, {name: _text(call.body, name) for name in fields or (step,)})
         return attempted(world, transaction)
 
     return taken

@@ -21,7 +21,7 @@ ENDPOINTS = (
     *("customer_create", "customer_list", "customer_fetch", "customer_update"),
     *("charge_authorization", "partial_debit", "authorization_deactivate"),
     *("charge", "charge_submit_pin", "charge_submit_otp", "charge_submit_phone", "charge_submit_birthday"),
-    "charge_check",
+    *("charge_submit_address", "charge_check"),
     "*",
     *("service_user", "service_order"),
 )

@@ -7,9 +7,11 @@ from aiohttp import web
 from sandbox.answers import Answer, plain
 from sandbox.control import answering
 from sandbox.gate import Call, guarded
-from sandbox.settings import mapping, text, whole
+from sandbox.settings import InvalidSettingError, mapping, text, whole
 from sandbox.wire import Json, JsonObject
 from sandbox.world import World
+
+_ORDER_STATUSES = ("open", "paid", "cancelled")
 
 
 def routes() -> list[web.RouteDef]:
@@ -42,9 +44,11 @@ def _found(known: JsonObject | None, otherwise: str) -> Answer:
 
 
 async def _put_user(world: World, request: web.Request, body: JsonObject) -> Json:
-    mapping("a user", body, keys={"status"})
-    user_id = request.match_info["id"]
+    mapping("a user", body, keys={"status", "email"})
+    user_id, email = request.match_info["id"], body.get("email")
     user: JsonObject = {"userId": user_id, "status": text("status", body.get("status", "active"))}
+    if email is not None:
+        user["email"] = text("email", email)
     world.book.users[user_id] = user
     world.book.dirty = True
     return user
@@ -53,11 +57,14 @@ async def _put_user(world: World, request: web.Request, body: JsonObject) -> Jso
 async def _put_order(world: World, request: web.Request, body: JsonObject) -> Json:
     mapping("an order", body, keys={"userId", "amount", "currency", "status"})
     order_id, user_id = request.match_info["id"], body.get("userId")
+    status = body.get("status", "open")
+    if status not in _ORDER_STATUSES:
+        raise InvalidSettingError(f"status must be one of {', '.join(_ORDER_STATUSES)}")
     order: JsonObject = {
         "orderId": order_id,
         "amount": whole("amount", body.get("amount")),
         "currency": text("currency", body.get("currency")),
-        "status": text("status", body.get("status", "open")),
+        "status": status,
     }
     if user_id is not None:
         order["userId"] = text("userId", user_id)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from sandbox.book import Planned, Transaction
 from sandbox.cards import (
+    ADDRESS_FIELDS,
     BANK_REFUSED,
     INCORRECT_OTP,
     INCORRECT_PIN,
@@ -141,6 +142,13 @@ def _otp(world: World, transaction: Transaction, form: Form) -> None:
         _decline(world, transaction, INCORRECT_OTP, status="failed")
     else:
         _next(world, transaction)
+
+
+def _address(world: World, transaction: Transaction, form: Form) -> None:
+    for name in ADDRESS_FIELDS:
+        if not form.get(name, "").strip():
+            raise FormProblemError(name, f"Enter the {name.replace('_', ' ')} that the card's bank has.")
+    _next(world, transaction)
 
 
 def _bank_page(world: World, transaction: Transaction, form: Form) -> None:
@@ -290,7 +298,7 @@ def _decline(world: World, transaction: Transaction, reason: str, *, status: str
     transaction.page.error = reason
 
 
-_ALL_STEPS = ("choose", "pin", "phone", "otp", "birthday", "bank_page", "outside", "waiting")
+_ALL_STEPS = ("choose", "pin", "phone", "otp", "birthday", "address", "bank_page", "outside", "waiting")
 # The steps at which each form is taken. Those of a channel need that channel to be offered.
 ACTIONS: dict[str, tuple[tuple[str, ...], Taken]] = {
     "card": (("choose",), _card),
@@ -304,6 +312,7 @@ ACTIONS: dict[str, tuple[tuple[str, ...], Taken]] = {
     "phone": (("phone",), _phone),
     "otp": (("otp",), _otp),
     "birthday": (("birthday",), _birthday),
+    "address": (("address",), _address),
     "bank_page": (("bank_page",), _bank_page),
     "sent": (("outside",), _sent),
     "restart": (_ALL_STEPS, _restart),

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from domain.errors import SettingsError
+from domain.settings import Settings
 from ops.embedded import redis
 from ops.embedded.demo import Demo, DemoError
 from ops.embedded.ports import LOOPBACK, answers, free_port
 from ops.embedded.postgres import EmbeddedPostgres, PostgresUnavailableError
-from ops.embedded.secret_file import keep_secrets
+from ops.embedded.secret_file import keep_secrets, write_environment
 from ops.embedded.supervisor import Child, Supervisor, SupervisorError, stop_leftovers
 
 STATE = Path(".payfleet")
@@ -55,6 +56,7 @@ def run_stack(*, demo: bool) -> int:
         STATE.mkdir(mode=0o700, exist_ok=True)
         stop_leftovers(STATE.absolute(), say)
         stack = plan(STATE.absolute(), os.environ, say)
+        write_environment(STATE, _environment_of(stack, os.environ))
         supervisor = Supervisor(_announced(stack.children, say), state=STATE.absolute(), report=say)
         with supervisor.stopped_by_signals(), supervisor:
             say("everything runs:")
@@ -150,6 +152,13 @@ def _sandbox(state: Path, port: int, env: dict[str, str]) -> Child:
     )
 
 
+def _environment_of(stack: Stack, given: Mapping[str, str]) -> dict[str, str]:
+    """Tell a shell where everything is: the settings of the processes, and the addresses the guide speaks of."""
+    settings = {name.upper() for name in Settings.model_fields}
+    addresses = {"PAYFLEET": stack.web_url} | ({"SANDBOX": stack.sandbox_url} if stack.sandbox_url else {})
+    return {name: value for name, value in given.items() if name in settings} | stack.env | addresses
+
+
 def _drive(stack: Stack, say: Callable[[str], None]) -> bool:
     if stack.sandbox_url is None:
         say("no payment is driven: with your own Paystack key, a person must pay")
@@ -170,6 +179,8 @@ def _show_what_to_try(stack: Stack, say: Callable[[str], None]) -> None:
     if "JWT_SECRET" in stack.env:
         say("try it:")
         say(Demo.curl_line(stack.web_url, stack.env))
+        say("or follow docs/guide/, in another shell, after")
+        say("  set -a; . .payfleet/env; set +a; PATH=$PWD/.venv/bin:$PATH")
     say("")
     say("Ctrl-C stops everything; the data stay in .payfleet/")
 

@@ -109,6 +109,16 @@ def test_a_plan_made_on_an_empty_database_finds_its_rows_by_their_ids(empty: Con
         assert "Index Cond" in scan or "Bitmap" in scan["Node Type"] or is_of_the_unpublished(scan), scan
 
 
+@pytest.mark.parametrize("name", ["page of a user", "count of a user"])
+def test_a_users_payments_are_never_looked_for_among_everybodys(empty: Connection, name: str) -> None:
+    sql, parameters = STATEMENTS[name]
+    row = empty.execute(cast("LiteralString", f"EXPLAIN (FORMAT JSON) {sql}"), parameters).fetchone()
+    assert row is not None
+    indexes = [node["Index Name"] for node in nodes(row[0][0]["Plan"]) if "Index Name" in node]
+    assert indexes
+    assert all("user_id" in name for name in indexes), indexes
+
+
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
     yield plan
     for child in plan.get("Plans", []):

@@ -10,13 +10,16 @@ from tests.end_to_end.fleet import Fleet, running_fleet
 
 @pytest.fixture(scope="session")
 def shared_fleet(
-    postgres_server: services.Found, rabbitmq_server: services.Found, tmp_path_factory: pytest.TempPathFactory
+    postgres_server: services.Found,
+    rabbitmq_server: services.Found,
+    redis_url: str,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Generator[Fleet]:
     state = tmp_path_factory.mktemp("fleet")
     with (
         services.fresh_database(postgres_server) as database_url,
         services.private_vhost(rabbitmq_server) as rabbitmq_url,
-        running_fleet(state, database_url, rabbitmq_url) as fleet,
+        running_fleet(state, database_url, rabbitmq_url, redis_url) as fleet,
     ):
         yield fleet
 

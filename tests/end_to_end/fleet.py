@@ -115,12 +115,13 @@ def wait_until(condition: Callable[[], bool], what: str, *, seconds: float = 30)
 
 
 @contextmanager
-def running_fleet(state: Path, database_url: str, rabbitmq_url: str) -> Generator[Fleet]:
+def running_fleet(state: Path, database_url: str, rabbitmq_url: str, redis_url: str) -> Generator[Fleet]:
     """Start every process, each with environment variables only, and stop them at the end."""
     web, sandbox = free_port(), free_port()
     env = {
         "DATABASE_URL": database_url,
         "RABBITMQ_URL": rabbitmq_url,
+        "REDIS_URL": redis_url,
         "PORT": str(web),
         "PAYSTACK_SECRET_KEY": f"sk_test_{secrets.token_hex(8)}",
         "PAYSTACK_BASE_URL": f"http://{LOOPBACK}:{sandbox}",

@@ -24,6 +24,7 @@ from jobs.paystack.transport import Transport
 from jobs.verify import verify_payments
 from sandbox.harness import RunningSandbox, running_sandbox
 from sandbox.world import Options
+from tests.documented import DocumentedClient
 from tests.stories import JWT_SECRET, SECRET_KEY, job_ids, seal, settings_for
 
 MakeApp = Callable[[Settings], Flask]
@@ -35,6 +36,7 @@ def make_app() -> Generator[MakeApp]:
     with pytest.MonkeyPatch.context() as patch:
         closers: list[Callable[..., object]] = []
         patch.setattr(application.atexit, "register", closers.append)
+        patch.setattr(Flask, "test_client_class", DocumentedClient)
         yield application.create_app
         for close in closers:
             close()

@@ -13,10 +13,20 @@ from db.methods import SealedAuthorization
 from domain.errors import ErrorCode
 from domain.ids import Prefix, parse, show
 from domain.method import PaymentMethod
-from tests.ingress.conftest import bearer, token
+from tests.ingress.conftest import MakeApp, bearer, token
 from tests.ingress.test_input import in_envelope, refused
 from tests.patience import eventually
-from tests.stories import AUTHORIZATION_CODE, EMAIL, authorization, job_ids, method_now, rows, save_method, seal
+from tests.stories import (
+    AUTHORIZATION_CODE,
+    EMAIL,
+    authorization,
+    job_ids,
+    method_now,
+    rows,
+    save_method,
+    seal,
+    settings_for,
+)
 
 CARD: dict[str, Any] = {"userId": "user-1", "authorizationCode": AUTHORIZATION_CODE, "email": EMAIL}
 PATH = "/payment-methods"
@@ -234,3 +244,22 @@ def test_without_a_token_nothing_is_shown(client: FlaskClient, database: Databas
     path = f"{PATH}/{shown(save_method(database))}"
     for answer in (client.get(path), client.delete(path), client.post(PATH, json=CARD), client.get(f"{PATH}/user/x")):
         refused(answer, ErrorCode.UNAUTHORIZED, "Authorization")
+
+
+def test_a_cached_list_is_served_until_one_of_the_users_methods_changes(
+    make_app: MakeApp, migrated_url: str, redis_url: str, database: Database
+) -> None:
+    client = make_app(settings_for(migrated_url, redis_url=redis_url)).test_client()
+    headers = bearer(token("shop", ["service"]))
+
+    def shown_to_shop() -> list[str]:
+        data = in_envelope(client.get(f"{PATH}/user/cached-user", headers=headers))["data"]
+        return [method["paymentMethodId"] for method in data["paymentMethods"]]
+
+    assert shown_to_shop() == []
+    method = save_method(database, user_id="cached-user")  # by a process without a cache: nobody hears of it
+    assert shown_to_shop() == []
+    assert client.post(f"{PATH}/{shown(method)}/default", headers=headers).status_code == 200
+    assert shown_to_shop() == [shown(method)]
+    assert client.delete(f"{PATH}/{shown(method)}", headers=headers).status_code == 200
+    assert shown_to_shop() == []

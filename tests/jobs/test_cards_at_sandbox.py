@@ -7,14 +7,16 @@ from typing import Any
 import pytest
 
 from db import methods
+from db.jobs import NewJob, enqueue_jobs
 from db.methods import NewMethod
 from domain.errors import ErrorCode
+from domain.jobs import JobKind
 from domain.method import MethodStatus, PaymentMethod
 from domain.payment import Payment, PaymentStatus
 from jobs.charge import charge_payment_methods
 from jobs.context import JobContext
 from jobs.initialize import initialize_payments
-from jobs.methods import check_methods
+from jobs.methods import check_methods, deactivate_methods
 from jobs.paystack.client import Paystack
 from jobs.paystack.transport import Transport
 from jobs.verify import verify_payments
@@ -229,3 +231,20 @@ def test_a_code_charged_with_another_address_ends_the_payment_and_the_method(
     charge_now(shop)
     assert payment_now(shop.database, payment.id).failure_code == ErrorCode.PAYSTACK_AUTHORIZATION_INVALID
     assert method_now(shop.database, method.id).status is MethodStatus.INACTIVE
+
+
+def test_a_card_that_was_taken_away_is_charged_no_more_at_paystack_either(
+    shop: JobContext, sandbox: RunningSandbox, catcher: WebhookCatcher
+) -> None:
+    pay_by_card(shop, sandbox, catcher, save_payment_method=True)
+    with shop.database.transaction() as tx:
+        (method,) = methods.get_active_methods(tx, "user-1")
+        methods.lock_user(tx, "user-1")
+        methods.deactivate_method(tx, method.id, user_id="user-1")
+        payload = {"payment_method_id": str(method.id)}
+        job = NewJob(kind=JobKind.DEACTIVATE_PAYMENT_METHOD, payload=payload, correlation_id="req_test")
+        enqueue_jobs(tx, [job])
+    deactivate_methods(shop, job_ids(shop.database, "deactivate_payment_method"))
+    assert job_ids(shop.database, "deactivate_payment_method") == []
+    (code,) = codes_at(sandbox)
+    assert add_and_check(shop, code).failure_code == ErrorCode.PAYSTACK_AUTHORIZATION_INVALID

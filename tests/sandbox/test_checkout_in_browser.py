@@ -108,6 +108,48 @@ def test_the_page_notices_a_transfer_by_itself(page: Page, checkout: Callable[..
     page.wait_for_selector("h1:has-text('Payment successful')", timeout=20_000)
 
 
+@pytest.fixture
+def challenge(api: Api, page: Page, sandbox: RunningSandbox) -> Callable[[], None]:
+    """Charge a saved card whose bank wants its owner to confirm, and open the page it names."""
+
+    def open_challenge() -> None:
+        api.initialize(reference="saved")
+        sandbox.control("transactions/saved/pay", {})
+        code = api.verify("saved")["authorization"]["authorization_code"]
+        sandbox.control("charges", {"outcome": "challenged"})
+        body = {"email": "ama@example.com", "amount": 250000, "authorization_code": code, "reference": "r"}
+        body["callback_url"] = f"{sandbox.url}/_sandbox/?shop=1"
+        answer = api.session.post(f"{api.url}/transaction/charge_authorization", json=body, timeout=10).json()
+        assert answer["data"]["paused"] is True
+        page.goto(answer["data"]["authorization_url"])
+
+    return open_challenge
+
+
+def test_a_challenged_charge_is_confirmed_on_the_banks_page_and_leads_back(
+    api: Api, page: Page, challenge: Callable[[], None], catcher: WebhookCatcher
+) -> None:
+    challenge()
+    assert "4081" in page.inner_text("dl")
+    assert api.verify("r")["status"] == "abandoned"
+    page.click("text=Authenticate")
+    page.wait_for_selector("h1:has-text('Payment successful')")
+    page.wait_for_url("**/_sandbox/?shop=1&trxref=r&reference=r")
+    assert api.verify("r")["status"] == "success"
+    assert catcher.wait_for(2)[1].event["data"]["reference"] == "r"
+
+
+def test_a_challenge_that_fails_says_so_and_nothing_is_taken(
+    api: Api, page: Page, challenge: Callable[[], None], catcher: WebhookCatcher, sandbox: RunningSandbox
+) -> None:
+    challenge()
+    page.click("text=Fail authentication")
+    assert "Payment not completed" in page.inner_text("[role=alert]")
+    assert api.verify("r")["status"] == "failed"
+    sandbox.control("clock", {"advance_seconds": 0})
+    assert [caught.event["data"]["reference"] for caught in catcher.caught] == ["saved"]
+
+
 def test_it_works_without_scripts(browser: Browser, api: Api) -> None:
     context = browser.new_context(viewport=PHONE, java_script_enabled=False)
     page = context.new_page()

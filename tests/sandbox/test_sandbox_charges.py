@@ -248,6 +248,14 @@ def test_a_saved_card_is_charged_as_planned(api: Api, sandbox: RunningSandbox) -
     assert (answer.status_code, answer.json()["data"]["message"]) == (400, "Declined")
 
 
+def test_a_pending_charge_was_attempted_and_only_its_check_is_a_check(api: Api, sandbox: RunningSandbox) -> None:
+    code = charge(api, card=PLAIN_CARD, reference="first").json()["data"]["authorization"]["authorization_code"]
+    sandbox.control("charges", {"outcome": "pending", "delay_ms": 60_000})
+    made, checked = charge(api, authorization_code=code).json(), api.ask("/charge/c").json()
+    assert (made["message"], checked["message"]) == ("Charge attempted", "Reference check successful")
+    assert made["data"] == checked["data"] == {"reference": "c", "status": "pending"}
+
+
 @pytest.mark.parametrize(("otp", "status"), [("123456", "success"), ("000000", "failed")])
 def test_the_password_of_a_charge_authorization_is_submitted_here(
     api: Api, sandbox: RunningSandbox, otp: str, status: str

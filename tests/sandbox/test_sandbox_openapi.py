@@ -197,6 +197,7 @@ def ask_for_charges(api: Api) -> None:
     for reference, channel, instrument in (
         ("at-once", "card", plain_card),
         ("in-steps", "card", phone_card),
+        ("at-home", "card", {"number": "4084080124000004", "cvv": "412"} | expiry),
         ("account", "bank", account),
         ("offline", "ussd", {"type": "737"}),
     ):
@@ -206,6 +207,8 @@ def ask_for_charges(api: Api) -> None:
         for step, value in (("pin", "0000"), ("phone", "08012345678"), ("birthday", "1990-05-17"), ("otp", "123456")):
             answer = {step: value, "reference": reference}
             api.session.post(f"{api.url}/charge/submit_{step}", json=answer, timeout=10)
+        home = {"address": "1 Main St", "city": "Guelph", "state": "ON", "zip_code": "N1G 2W1", "reference": reference}
+        api.session.post(f"{api.url}/charge/submit_address", json=home, timeout=10)
         api.ask(f"/charge/{reference}")
 
 

@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 import requests
 
+from jobs.services import Order, Service, User
 from sandbox.harness import RunningSandbox, running_sandbox
 from sandbox.world import Options
 from tests.sandbox.conftest import Api
@@ -30,6 +31,8 @@ def test_a_user_is_active_unless_told_otherwise(sandbox: RunningSandbox) -> None
     assert put(sandbox, "users/user_1", status="suspended").status_code == 200
     assert ask(sandbox, "users/user_1").json()["status"] == "suspended"
     assert ask(sandbox, "users/user_2").json()["status"] == "active"
+    put(sandbox, "users/user_2", email="ama@example.com")
+    assert ask(sandbox, "users/user_2").json() == {"userId": "user_2", "status": "active", "email": "ama@example.com"}
 
 
 def test_by_setting_only_users_that_were_told_of_exist(sandbox: RunningSandbox) -> None:
@@ -53,12 +56,24 @@ def test_ids_may_hold_any_character(sandbox: RunningSandbox) -> None:
     assert ask(sandbox, f"orders/{quote(name, safe='')}").json()["orderId"] == name
 
 
+def test_payfleet_itself_can_read_both(sandbox: RunningSandbox) -> None:
+    put(sandbox, "orders/a%2Fb", **ORDER)
+    client = Service(f"{sandbox.url}/services")
+    order = client.find(Order, "orders", "a/b", correlation_id="c")
+    assert order == Order.model_validate({"orderId": "a/b"} | ORDER)
+    user = client.find(User, "users", "user_1", correlation_id="c")
+    assert user == User.model_validate({"userId": "user_1", "status": "active"})
+    assert client.find(Order, "orders", "other", correlation_id="c") is None
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [
         ("users/u", {"status": 1}),
         ("users/u", {"name": "Ama"}),
+        ("users/u", {"email": 7}),
         ("orders/o", {}),
+        ("orders/o", ORDER | {"status": "shipped"}),
         ("orders/o", ORDER | {"amount": "1"}),
         ("orders/o", ORDER | {"userId": 7}),
     ],

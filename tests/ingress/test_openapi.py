@@ -1,0 +1,126 @@
+"""The document and the application say the same: every route, every example, every event."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from openapi_spec_validator import validate
+
+from domain.errors import STATUS_OF, ErrorCode
+from domain.events import EventType
+from ingress.openapi.components import VERSION
+from ingress.openapi.document import document
+from tests.documented import UNDESCRIBED, complaints, erased, operations
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_it_is_valid_openapi() -> None:
+    validate(document())
+    assert document()["openapi"].startswith("3.1.")
+
+
+def test_every_route_is_described_and_nothing_else(session_app: Flask) -> None:
+    routes = {
+        (erased(rule.rule), method)
+        for rule in session_app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+        if rule.rule not in UNDESCRIBED
+    }
+    assert routes == set(operations())
+
+
+def test_operations_have_names_of_their_own_and_links_lead_to_them() -> None:
+    names = [operation["operationId"] for operation in operations().values()]
+    assert len(set(names)) == len(names)
+    linked = {
+        link["operationId"]
+        for operation in operations().values()
+        for response in operation["responses"].values()
+        for link in response.get("links", {}).values()
+    }
+    assert linked <= set(names)
+
+
+def examples() -> list[Any]:
+    """Every example of a body, with its schema."""
+    bodies = [
+        (f"{operation['operationId']} {place}", content)
+        for operation in (*operations().values(), *(hook["post"] for hook in document()["webhooks"].values()))
+        for place, holder in (("request", operation.get("requestBody", {})), *operation["responses"].items())
+        for content in holder.get("content", {}).values()
+    ]
+    return [
+        pytest.param(example, content["schema"], id=f"{name} {title}")
+        for name, content in bodies
+        for title, example in [
+            *(("", content[key]) for key in ("example",) if key in content),
+            *((title, _value(given)) for title, given in content.get("examples", {}).items()),
+        ]
+    ]
+
+
+def _value(given: dict[str, Any]) -> object:
+    if "$ref" in given:
+        return document()["components"]["examples"][given["$ref"].rpartition("/")[2]]["value"]
+    return given["value"]
+
+
+@pytest.mark.parametrize(("example", "schema"), examples())
+def test_every_example_fits_its_schema(example: object, schema: dict[str, Any]) -> None:
+    assert complaints(example, schema) == []
+
+
+def test_every_answer_has_an_example() -> None:
+    bare = [
+        f"{operation['operationId']} {status}"
+        for operation in operations().values()
+        for status, response in operation["responses"].items()
+        for kind, content in response.get("content", {}).items()
+        if kind == "application/json" and content and not {"example", "examples"} & set(content)
+    ]
+    assert bare == []
+
+
+def test_errors_stand_under_their_own_status() -> None:
+    for operation in operations().values():
+        for status, response in operation["responses"].items():
+            for code in response.get("content", {}).get("application/json", {}).get("examples", {}):
+                assert STATUS_OF[ErrorCode(code)] == int(status)
+
+
+def test_every_type_of_event_is_described() -> None:
+    assert set(document()["webhooks"]) == {kind.value for kind in EventType}
+
+
+def test_its_version_is_the_projects() -> None:
+    assert tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"] == VERSION
+
+
+def test_it_is_served_without_a_token_and_not_sent_twice(client: FlaskClient) -> None:
+    first = client.get("/openapi.json")
+    assert (first.status_code, first.content_type) == (200, "application/json")
+    assert json.loads(first.data) == json.loads(json.dumps(document()))
+    again = client.get("/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status_code, again.data) == (304, b"")
+
+
+def test_the_reference_page_allows_no_other_host(client: FlaskClient) -> None:
+    with client.get("/docs") as page:
+        assert page.status_code == 200
+        policy = page.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert not {"unsafe-inline", "unsafe-eval", "http", "*"} & set(policy.replace("'", "").split())
+
+
+@pytest.mark.parametrize(
+    ("asset", "status"),
+    [("swagger-ui.css", 200), ("reference.js", 200), ("reference.html", 404), ("index.css", 404), ("..%2Fapp.py", 404)],
+)
+def test_the_reference_page_has_its_own_files_only(client: FlaskClient, asset: str, status: int) -> None:
+    with client.get(f"/docs/{asset}") as answer:
+        assert answer.status_code == status
