@@ -11,6 +11,7 @@ from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from domain.errors import STATUS_OF, ErrorCode
 from ingress.openapi import components, examples, methods, payments, refunds, service
+from ingress.openapi.errors import ERRORS, refused
 from ingress.openapi.events import EVENTS
 from ingress.openapi.models import ErrorAnswer, answer_with
 from ingress.openapi.operation import Header
@@ -75,10 +76,7 @@ def document() -> dict[str, Any]:
             "securitySchemes": components.SECURITY_SCHEMES,
             "parameters": components.PARAMETERS,
             "headers": components.HEADERS,
-            "examples": {
-                code.value: {"summary": text[0], "value": examples.refused(code)}
-                for code, text in examples.ERRORS.items()
-            },
+            "examples": {code.value: {"summary": text[0], "value": refused(code)} for code, text in ERRORS.items()},
             "schemas": schemas,
         },
     }

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from domain.errors import ErrorCode
-
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_PAYMENT_ID = "pay_01m83mxrs5fkxbdn54j6sqxf5y"
+PAYMENT_ID = "pay_01m83mxrs5fkxbdn54j6sqxf5y"
 _REFERENCE = "pf-01m83mxrs5fkxbdn54j6sqxf5y"
 _REFUND_ID = "rfd_01m83nbb3xe6m9k2w1p0t7v8zd"
-_METHOD_ID = "pm_01m83n2q4hfgbs8d6c5v7x9y1k"
-_ENVELOPE = {"timestamp": "2026-11-23T07:29:00.200Z", "requestId": "req_54850b0d7d2225219be3"}
+METHOD_ID = "pm_01m83n2q4hfgbs8d6c5v7x9y1k"
+ENVELOPE = {"timestamp": "2026-11-23T07:29:00.200Z", "requestId": "req_54850b0d7d2225219be3"}
 
 PAYMENT_REQUEST: dict[str, Any] = {
     "userId": "user_1",
@@ -29,7 +27,7 @@ SAVED_METHOD_REQUEST: dict[str, Any] = {
     "orderId": "order_2",
     "amount": 99_900,
     "currency": "NGN",
-    "paymentMethodId": _METHOD_ID,
+    "paymentMethodId": METHOD_ID,
 }
 REFUND_REQUEST: dict[str, Any] = {"amount": 50_000, "reason": "One of three arrived broken"}
 METHOD_REQUEST: dict[str, Any] = {
@@ -44,7 +42,7 @@ PAYSTACK_EVENT: dict[str, Any] = {
 }
 
 PENDING: dict[str, Any] = {
-    "paymentId": _PAYMENT_ID,
+    "paymentId": PAYMENT_ID,
     "userId": "user_1",
     "orderId": "order_1",
     "amount": 250_000,
@@ -104,7 +102,7 @@ HISTORY: dict[str, Any] = {
     "pagination": {"limit": 20, "offset": 0, "nextCursor": None},
 }
 TIMELINE: dict[str, Any] = {
-    "paymentId": _PAYMENT_ID,
+    "paymentId": PAYMENT_ID,
     "status": "pending",
     "history": [
         {
@@ -112,7 +110,7 @@ TIMELINE: dict[str, Any] = {
             "status": "pending",
             "source": "client",
             "details": {},
-            "correlationId": _ENVELOPE["requestId"],
+            "correlationId": ENVELOPE["requestId"],
             "at": "2026-11-23T07:29:00.100Z",
         },
         {
@@ -120,7 +118,7 @@ TIMELINE: dict[str, Any] = {
             "status": "pending",
             "source": "paystack.initialize",
             "details": {"reference": _REFERENCE},
-            "correlationId": _ENVELOPE["requestId"],
+            "correlationId": ENVELOPE["requestId"],
             "at": "2026-11-23T07:29:00.312Z",
         },
     ],
@@ -143,7 +141,7 @@ CHECKOUT: dict[str, Any] = {
 
 REQUESTED: dict[str, Any] = {
     "refundId": _REFUND_ID,
-    "paymentId": _PAYMENT_ID,
+    "paymentId": PAYMENT_ID,
     "amount": 50_000,
     "currency": "NGN",
     "status": "pending",
@@ -167,7 +165,7 @@ PARTLY_REFUNDED: dict[str, Any] = {
     "refundableAmount": 200_000,
 }
 REFUNDS: dict[str, Any] = {
-    "paymentId": _PAYMENT_ID,
+    "paymentId": PAYMENT_ID,
     "amount": 250_000,
     "currency": "NGN",
     "refundedAmount": 50_000,
@@ -176,7 +174,7 @@ REFUNDS: dict[str, Any] = {
 }
 
 UNCHECKED: dict[str, Any] = {
-    "paymentMethodId": _METHOD_ID,
+    "paymentMethodId": METHOD_ID,
     "userId": "user_1",
     "status": "pending",
     "type": None,
@@ -207,19 +205,12 @@ ACTIVE: dict[str, Any] = {
     "isDefault": True,
 }
 TAKEN_AWAY: dict[str, Any] = {**ACTIVE, "status": "inactive", "isReusable": False, "isDefault": False}
-METHODS: dict[str, Any] = {"paymentMethods": [ACTIVE], "defaultMethodId": _METHOD_ID}
+METHODS: dict[str, Any] = {"paymentMethods": [ACTIVE], "defaultMethodId": METHOD_ID}
 
 
 def answered(data: Mapping[str, Any]) -> dict[str, Any]:
     """Put data into the envelope."""
-    return {"success": True, "data": dict(data), "error": None, **_ENVELOPE}
-
-
-def refused(code: ErrorCode) -> dict[str, Any]:
-    """Put an error into the envelope."""
-    message, details, field = ERRORS[code]
-    error = {"code": code.value, "message": message, "details": details, "field": field}
-    return {"success": False, "data": None, "error": error, **_ENVELOPE}
+    return {"success": True, "data": dict(data), "error": None, **ENVELOPE}
 
 
 def told(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -229,79 +220,13 @@ def told(kind: str, data: Mapping[str, Any]) -> dict[str, Any]:
         "id": "evt_01m83nbb3zf1t4w7y2q5s8d0xk",
         "source": "/payfleet/payments",
         "type": kind,
-        "subject": _PAYMENT_ID,
+        "subject": PAYMENT_ID,
         "time": "2026-11-23T07:31:13.004Z",
         "datacontenttype": "application/json",
-        "correlationid": _ENVELOPE["requestId"],
+        "correlationid": ENVELOPE["requestId"],
         "data": dict(data),
     }
 
-
-_C = ErrorCode
-_LATER = "Send the same request again, with the same Idempotency-Key."
-_ASKS_ON = "Payfleet goes on asking by itself. The payment stands as it was."
-
-ERRORS: Mapping[ErrorCode, tuple[str, str | None, str | None]] = {
-    _C.INVALID_REQUEST: ("Field required", "orderId: Field required", "orderId"),
-    _C.INVALID_AMOUNT: (
-        "An amount in NGN lies between 100 and 99999999900.",
-        "Amounts are in the currency's subunit: kobo, pesewas or cents.",
-        "amount",
-    ),
-    _C.CURRENCY_NOT_SUPPORTED: ("USD is not taken.", None, "currency"),
-    _C.CHANNEL_NOT_SUPPORTED: ("Paystack has no qr in USD.", "It has card.", "channels"),
-    _C.PAYSTACK_INVALID_REFERENCE: (
-        "That is no reference of a payment.",
-        "Send the reference as the payment shows it: pf-…",
-        "reference",
-    ),
-    _C.UNAUTHORIZED: ("A bearer token is needed.", None, "Authorization"),
-    _C.PAYSTACK_WEBHOOK_INVALID: ("The signature does not fit the body.", None, "x-paystack-signature"),
-    _C.INSUFFICIENT_PERMISSIONS: ("This token may not pay for that user.", None, "userId"),
-    _C.PAYMENT_NOT_FOUND: ("There is no such payment.", None, "paymentId"),
-    _C.REFUND_NOT_FOUND: ("There is no such refund.", None, "refundId"),
-    _C.PAYMENT_METHOD_NOT_FOUND: ("There is no such payment method.", None, "paymentMethodId"),
-    _C.PAYSTACK_TRANSACTION_NOT_FOUND: ("No transaction was opened under this reference.", None, "reference"),
-    _C.PAYSTACK_TIMEOUT: ("Paystack took the question and did not answer in time.", _ASKS_ON, None),
-    _C.DUPLICATE_PAYMENT: ("This order has a payment already.", _PAYMENT_ID, "orderId"),
-    _C.REQUEST_IN_PROGRESS: (
-        "A request with the same key, or for the same thing, is still being stored.",
-        "Send the same request again in a moment, with the same Idempotency-Key.",
-        None,
-    ),
-    _C.PAYLOAD_TOO_LARGE: ("The data value transmitted exceeds the capacity limit.", None, None),
-    _C.UNSUPPORTED_MEDIA_TYPE: ("The body must be JSON.", "Send Content-Type: application/json.", "Content-Type"),
-    _C.IDEMPOTENCY_KEY_REUSED: (
-        "This Idempotency-Key was used for another request.",
-        f"It made {_PAYMENT_ID}.",
-        "Idempotency-Key",
-    ),
-    _C.FEATURE_DISABLED: ("Payments in USD are switched off.", None, "currency"),
-    _C.INVALID_PAYMENT_METHOD: ("The user has no such active payment method.", None, "paymentMethodId"),
-    _C.PAYSTACK_AUTHORIZATION_INVALID: (
-        "Paystack does not know this code for this e-mail address.",
-        f"{_METHOD_ID} was rejected.",
-        "authorizationCode",
-    ),
-    _C.REFUND_NOT_ALLOWED: ("A payment that is pending cannot be refunded.", None, None),
-    _C.PARTIAL_REFUND_EXCEEDS: (
-        "At most 200000 can still be refunded.",
-        "Of 250000, 50000 are refunded or under way.",
-        "amount",
-    ),
-    _C.RATE_LIMIT_EXCEEDED: ("Too many requests.", "Go on after the seconds in Retry-After.", None),
-    _C.INTERNAL_ERROR: ("Payfleet failed to serve this request.", None, None),
-    _C.PAYSTACK_API_ERROR: ("Paystack refused to tell.", _ASKS_ON, None),
-    _C.GATEWAY_ERROR: ("Paystack could not be reached, or answered nothing usable.", _ASKS_ON, None),
-    _C.SERVICE_UNAVAILABLE: ("Payfleet cannot reach its database; nothing was stored.", _LATER, None),
-    _C.MAINTENANCE_MODE: (
-        "Payfleet's database takes no writes now; nothing was stored.",
-        "Reading works. Send the same request again later, with the same Idempotency-Key.",
-        None,
-    ),
-    _C.GATEWAY_TIMEOUT: ("Paystack could not be connected to in time.", _ASKS_ON, None),
-}
-"""The message, details and field of each error that an answer can have."""
 
 _FLAGGED = {**PAID, "version": 4, "reviewReason": "paid_twice"}
 _REFUND_FAILED = {**TAKEN_UP, "status": "failed", "version": 3, "estimatedSettlement": None}

@@ -17,7 +17,8 @@ from domain.events import EventType
 from domain.jobs import JobKind, Queue
 from domain.settings import Settings
 from ingress.openapi.document import document
-from ingress.openapi.models import CloudEvent, PaystackEvent
+from ingress.openapi.events import CloudEvent
+from ingress.openapi.models import PaystackEvent
 from ops.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
