@@ -73,7 +73,7 @@ def test_every_answer_is_as_documented(fleet: Fleet, known: Known, role: str, tm
     run = subprocess.run(
         [sys.executable, *command, "--no-color", "--warnings", "off"],
         cwd=tmp_path,  # it keeps a cache where it stands
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **fleet.env, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
