@@ -10,6 +10,7 @@ from psycopg.types.json import Jsonb
 from db import payments
 from db.jobs import NewJob, enqueue_jobs
 from db.payments import SourcedChange
+from domain.events import EventType
 from domain.jobs import JobKind, dedupe_key
 from domain.money import Currency, Money
 from domain.refund import Refund, RefundChange, RefundStatus, open_refund
@@ -136,8 +137,9 @@ def accept_refund(
 
 
 def sourced(change: RefundChange, source: Source, correlation_id: str) -> SourcedChange:
-    """Take the change of a refund's payment, to be told as an event about the refund."""
-    event_data = render_refund_event(change.after, change.payment.after)
+    """Take the change of a refund's payment, to be told as an event about the refund; a flag tells of the payment."""
+    is_flag = change.payment.event is EventType.PAYMENT_FLAGGED
+    event_data = None if is_flag else render_refund_event(change.after, change.payment.after)
     return SourcedChange(change.payment, source, correlation_id, event_data)
 
 

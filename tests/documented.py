@@ -1,4 +1,4 @@
-"""A test client that holds every answer to the API's own document: what it does not describe fails the test."""
+"""Holding every answer, and every event, to the API's own document: what it does not describe fails the test."""
 
 import re
 from collections.abc import Mapping
@@ -11,6 +11,8 @@ from openapi_schema_validator import OAS31Validator
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
+from db.connection import Database
+from domain.events import Event, cloud_event
 from ingress.openapi.document import document
 
 
@@ -50,6 +52,17 @@ def assert_described(response: TestResponse, method: str, rule: str) -> None:
     if response.content_type == "application/json" and content["application/json"]:
         found = complaints(response.json, content["application/json"]["schema"])
         assert found == [], f"{method} {rule} {status}: {found}"
+
+
+def assert_events_described(database: Database) -> None:
+    """Hold every event in the database to the document."""
+    with database.connection() as connection:
+        rows = connection.execute("SELECT id, type, subject, data, correlation_id, created_at FROM events").fetchall()
+    for row in rows:
+        event = cloud_event(Event(*row))
+        content = document()["webhooks"][event["type"]]["post"]["requestBody"]["content"]
+        found = complaints(event, content["application/cloudevents+json"]["schema"])
+        assert found == [], f"{event['type']}: {found}"
 
 
 def erased(path: str) -> str:

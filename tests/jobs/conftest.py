@@ -9,6 +9,7 @@ from jobs.calls import GatewayThreads
 from jobs.context import JobContext
 from jobs.paystack.client import Paystack
 from jobs.paystack.transport import Transport
+from tests.documented import assert_events_described
 from tests.jobs import scripted_paystack
 from tests.jobs.scripted_paystack import ScriptedPaystack
 from tests.stories import SECRET_KEY, seal
@@ -34,3 +35,4 @@ def context(database: Database, paystack: ScriptedPaystack) -> Generator[JobCont
         refund_duplicates=False,
     )
     gateway.close()
+    assert_events_described(database)

@@ -1,8 +1,8 @@
 """The documents say what the code has: every setting, code, queue, job, event and command, and none besides.
 
 Mentioning is enough to count as documented. What is listed is held to exist: in .env.example every name, in
-the documents every first cell of a table headed Setting, Error code, Queue, Job, Event or Command, and every
-`payfleet …` in code.
+the documents every first cell of a table headed Setting, Error code, Queue, Job, Event or Command, every
+`payfleet …` in code, and every `GET /…` that is not Paystack's.
 """
 
 import re
@@ -16,6 +16,8 @@ from domain.errors import ErrorCode
 from domain.events import EventType
 from domain.jobs import JobKind, Queue
 from domain.settings import Settings
+from ingress.openapi.document import document
+from ingress.openapi.models import CloudEvent, PaystackEvent
 from ops.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -46,6 +48,14 @@ HELD_BY_TABLES = {
     "event": {event.value for event in EventType},
     "command": COMMANDS,
 }
+
+
+OPERATIONS = {f"{method.upper()} {path}" for path, item in document()["paths"].items() for method in item}
+
+
+def operations_named(text: str) -> list[str]:
+    """What stands in the form of a method and a path."""
+    return re.findall(r"\b(?:GET|POST|PUT|PATCH|DELETE) /[A-Za-z0-9_{}/.-]*[A-Za-z0-9}]", text)
 
 
 def env_names(text: str) -> list[str]:
@@ -109,6 +119,19 @@ def test_nothing_is_documented_that_does_not_exist(path: Path) -> None:
     assert not unknown, f"{path.relative_to(ROOT)} tells of what the code does not have"
 
 
+def test_the_api_reference_tells_of_every_operation_and_every_field() -> None:
+    text = DOCUMENTS[ROOT / "docs" / "api.md"]
+    assert set(operations_named(text)) == OPERATIONS
+    fields = {name for schema in document()["components"]["schemas"].values() for name in schema.get("properties", ())}
+    events = {name for model in (CloudEvent, PaystackEvent) for name in model.model_fields}
+    assert {name for name in fields - events if not re.search(rf"\b{name}\b", text)} == set()
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if path.name != "sandbox.md"], ids=lambda path: path.name)
+def test_no_operation_is_told_of_that_does_not_exist(path: Path) -> None:
+    assert set(operations_named(DOCUMENTS[path])) <= OPERATIONS
+
+
 # The rules themselves, shown what they must catch.
 
 
@@ -119,6 +142,11 @@ def test_names_in_comments_count_and_prose_does_not() -> None:
 def test_tables_are_read_under_their_heading_only() -> None:
     text = "| Setting | default |\n|---|---|\n| `PORT` | 1 |\n\n| Colour | |\n|---|---|\n| `RED` | |\n"
     assert list(listed(text)) == [("setting", "PORT")]
+
+
+def test_operations_are_found_with_their_names_in_place() -> None:
+    text = "## GET /a/{b}, POST /a/verify\n\nGET it at `DELETE /openapi.json`."
+    assert operations_named(text) == ["GET /a/{b}", "POST /a/verify", "DELETE /openapi.json"]
 
 
 def test_commands_are_found_in_lines_and_blocks() -> None:
