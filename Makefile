@@ -16,7 +16,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-vers
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --group build $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format bench lock clean python
+.PHONY: help run demo test lint format fuzz bench lock clean python
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -47,6 +47,10 @@ format: python ## Put the code into its one format and fix what can be fixed saf
 	@$(PROVIDE) requirements-dev.txt
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
+
+fuzz: python ## Send the running fleet whatever its OpenAPI document allows, and more, in every role.
+	@$(PROVIDE) requirements-dev.txt
+	PAYFLEET_FUZZ_EXAMPLES=100 $(BIN)/python -m pytest -s tests/end_to_end/test_schemathesis.py $(ARGS)
 
 bench: python ## Run the load and fault campaigns; results go to bench/results/.
 	@$(PROVIDE) requirements-dev.txt

@@ -74,6 +74,11 @@ def parse(prefix: Prefix, text: str) -> UUID:
     return _decode(tail)
 
 
+def pattern_of(prefix: Prefix) -> str:
+    """Describe the identifiers of a kind, as a regular expression that Python, Rust and JavaScript read alike."""
+    return rf"^{prefix}_[0-7][{_ALPHABET}]{{{_LENGTH - 1}}}$"
+
+
 def reference_of(payment_id: UUID, sequence: int) -> str:
     """Make the Paystack reference of a payment's n-th transaction: `pf-…`, then `pf-….2`, `pf-….3`.
 

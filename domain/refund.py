@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from domain.errors import ErrorCode, RefusedError
 from domain.events import EventType
 from domain.ids import Prefix, show
-from domain.payment import PAID, Change, FactName, Payment, PaymentStatus, ReviewReason, next_version
+from domain.payment import PAID, Change, FactName, Payment, PaymentStatus, ReviewReason
+from domain.state_machine import next_version
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

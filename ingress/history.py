@@ -13,7 +13,7 @@ from db import history, refunds
 from db.cache import CacheKind
 from db.history import HistoryFilter, NextStep, TimelineEntry
 from domain.errors import ErrorCode, RefusedError
-from domain.ids import MalformedIdError, Prefix, parse, show
+from domain.ids import MalformedIdError, Prefix, parse, pattern_of, show
 from domain.instants import instant
 from domain.jobs import JobKind, JobState, dedupe_key
 from domain.money import Currency
@@ -52,13 +52,19 @@ def _in_utc(value: object) -> object:
 
 def _cursor(value: object) -> object:
     try:
-        return parse(Prefix.PAYMENT, value) if isinstance(value, str) else value
+        return parse(Prefix.PAYMENT, value if isinstance(value, str) else "")
     except MalformedIdError:
         message = "no cursor of ours; send the nextCursor of a page as it was"
         raise ValueError(message) from None
 
 
-_EITHER_FORMAT = WithJsonSchema({"type": "string", "anyOf": [{"format": "date-time"}, {"format": "date"}]})
+_EITHER_FORMAT = WithJsonSchema(
+    {
+        "type": "string",
+        "pattern": "^(197[1-9]|19[89][0-9]|[2-9][0-9]{3})-",
+        "anyOf": [{"format": "date-time"}, {"format": "date"}],
+    }
+)
 Instant = Annotated[datetime | None, BeforeValidator(_in_utc), _EITHER_FORMAT]
 
 
@@ -81,7 +87,7 @@ class HistoryQuery(BaseModel):
     cursor: Annotated[
         Any,
         BeforeValidator(_cursor),
-        WithJsonSchema({"type": "string"}),
+        WithJsonSchema({"type": "string", "pattern": pattern_of(Prefix.PAYMENT)}),
         Field(description="The nextCursor of the page before."),
     ] = None
 

@@ -18,18 +18,24 @@ from pydantic.alias_generators import to_camel
 from domain.channels import Channel
 from domain.money import Currency
 
+# Blanks and control characters, spelled out: what `\s` means differs between Python, Rust and JavaScript.
+_BLANK = r"\s\u0000-\u001f\u007f-\u009f\ufeff"
 # Stripped before it is measured; the pattern says to readers of the schema that it may not be blank.
-Identifier = Annotated[str, StringConstraints(min_length=1, max_length=255, pattern=r"\S", strip_whitespace=True)]
+Identifier = Annotated[
+    str, StringConstraints(min_length=1, max_length=255, pattern=rf"[^{_BLANK}]", strip_whitespace=True)
+]
 # The shape only: whether the mailbox exists is for Paystack to find out.
 Email = Annotated[
     str,
-    StringConstraints(max_length=254, pattern=r"^[^@\s]{1,64}@[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z]{2,63}$"),
+    StringConstraints(
+        max_length=254, pattern=rf"^[^@{_BLANK}]{{1,64}}@[A-Za-z0-9](?:[A-Za-z0-9-]*\.)+[A-Za-z]{{2,63}}$"
+    ),
 ]
 Amount = Annotated[int, Field(strict=True, gt=0, lt=2**63)]
 Metadata = Annotated[
     dict[str, Any], Field(description="Yours; comes back with every answer and event. Numbers have 64 bits at most.")
 ]
-HttpUrl = Annotated[str, StringConstraints(max_length=2048, pattern=r"^https?://[^\s/?#]+[^\s]*$")]
+HttpUrl = Annotated[str, StringConstraints(max_length=2048, pattern=rf"^https?://[^{_BLANK}/?#]+[^{_BLANK}]*$")]
 
 
 # What PaymentRequest's validators say, for readers of its schema.
@@ -115,7 +121,8 @@ class PaymentMethodRequest(BaseModel):
     )
     email: Email = Field(repr=False, description="The address that the code was made with.")
     card_type: Annotated[
-        Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=r"\S", strip_whitespace=True)] | None,
+        Annotated[str, StringConstraints(min_length=1, max_length=20, pattern=rf"[^{_BLANK}]", strip_whitespace=True)]
+        | None,
         Field(description="Stands until Paystack says what the card is."),
     ] = None
 

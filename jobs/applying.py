@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from db import orders, payments
 from db.payments import SourcedChange
-from domain.payment import FactName, apply
+from domain.payment import FactName
+from domain.state_machine import apply
 from jobs.duplicates import refund_duplicates
 from jobs.saving import keep_methods
 

@@ -9,8 +9,9 @@ from db.clock import advance_test_clock
 from db.connection import Database
 from db.payments import SourcedChange
 from db.refunds import NewRefund
-from domain.payment import Payment, Source, apply
+from domain.payment import Payment, Source
 from domain.refund import Refund, refundable_amount
+from domain.state_machine import apply
 from jobs.paystack.wire import Transaction, charged_fact
 from tests.stories import accept, payment_now, rows, settings_for, transaction_data
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from domain.ids import Prefix
-from ingress.openapi.models import id_pattern
+from domain.ids import Prefix, pattern_of
 from ingress.openapi.operation import Header, Parameter, Tag
 
 VERSION = "0.1.0"
@@ -70,10 +69,10 @@ def _in_header(name: str, description: str, schema: dict[str, Any], *, required:
 
 
 PARAMETERS: dict[str, Any] = {
-    "paymentId": _in_path("paymentId", {"pattern": id_pattern(Prefix.PAYMENT)}),
-    "refundId": _in_path("refundId", {"pattern": id_pattern(Prefix.REFUND)}),
-    "paymentMethodId": _in_path("paymentMethodId", {"pattern": id_pattern(Prefix.PAYMENT_METHOD)}),
-    "userId": _in_path("userId", {"minLength": 1, "maxLength": 255}),
+    "paymentId": _in_path("paymentId", {"pattern": pattern_of(Prefix.PAYMENT)}),
+    "refundId": _in_path("refundId", {"pattern": pattern_of(Prefix.REFUND)}),
+    "paymentMethodId": _in_path("paymentMethodId", {"pattern": pattern_of(Prefix.PAYMENT_METHOD)}),
+    "userId": _in_path("userId", {"minLength": 1}),
     Parameter.IDEMPOTENCY_KEY.value: _in_header(
         Parameter.IDEMPOTENCY_KEY,
         "A name of your own for this intention, a UUID say: sent again with the same body, it is answered again.",

@@ -21,7 +21,7 @@ from pydantic.alias_generators import to_camel
 
 from domain.channels import Channel
 from domain.errors import ErrorCode
-from domain.ids import Prefix
+from domain.ids import Prefix, pattern_of
 from domain.jobs import JobKind
 from domain.method import MethodStatus
 from domain.money import Currency
@@ -29,19 +29,14 @@ from domain.payment import FactName, PaymentStatus, ReviewReason, Source
 from domain.refund import RefundStatus
 
 
-def id_pattern(prefix: Prefix) -> str:
-    """Tell what an identifier looks like: `domain.ids` makes it."""
-    return rf"^{prefix}_[0-7][0-9a-hjkmnp-tv-z]{{25}}$"
-
-
 def _shown_as(states: type[StrEnum]) -> WithJsonSchema:
     """Describe a status: the API writes it in lower case."""
     return WithJsonSchema({"type": "string", "enum": [state.lower() for state in states]})
 
 
-PaymentId = Annotated[str, StringConstraints(pattern=id_pattern(Prefix.PAYMENT))]
-RefundId = Annotated[str, StringConstraints(pattern=id_pattern(Prefix.REFUND))]
-MethodId = Annotated[str, StringConstraints(pattern=id_pattern(Prefix.PAYMENT_METHOD))]
+PaymentId = Annotated[str, StringConstraints(pattern=pattern_of(Prefix.PAYMENT))]
+RefundId = Annotated[str, StringConstraints(pattern=pattern_of(Prefix.REFUND))]
+MethodId = Annotated[str, StringConstraints(pattern=pattern_of(Prefix.PAYMENT_METHOD))]
 Reference = Annotated[str, StringConstraints(pattern=r"^pf-[0-7][0-9a-hjkmnp-tv-z]{25}(\.[0-9]{1,4})?$")]
 Subunits = Annotated[int, Field(ge=0, description="An amount, in the currency's subunit: kobo, pesewas or cents.")]
 
@@ -324,7 +319,7 @@ class CloudEvent(Shown):
     specversion: Literal["1.0"]
     id: Annotated[
         str,
-        StringConstraints(pattern=id_pattern(Prefix.EVENT)),
+        StringConstraints(pattern=pattern_of(Prefix.EVENT)),
         Field(description="Deduplicate by it: an event may come more than once."),
     ]
     source: Literal["/payfleet/payments"]

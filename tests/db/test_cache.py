@@ -13,7 +13,8 @@ from db import payments
 from db.cache import Cache, CacheKind, Stale
 from db.connection import Database
 from db.payments import SourcedChange
-from domain.payment import ChargeFailed, Source, apply
+from domain.payment import ChargeFailed, Source
+from domain.state_machine import apply
 from ops.embedded.ports import answers, free_port
 from tests.patience import eventually
 from tests.stories import accept, rows

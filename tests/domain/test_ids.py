@@ -1,12 +1,13 @@
 """Identifiers: every UUID has one text, every text at most one UUID, and texts sort as their UUIDs do."""
 
+import re
 from uuid import UUID
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.ids import MalformedIdError, Prefix, parse, payment_of, reference_of, show
+from domain.ids import MalformedIdError, Prefix, parse, pattern_of, payment_of, reference_of, show
 
 SOME_ID = UUID("0193aa11-0000-7000-8000-000000000001")
 
@@ -87,3 +88,19 @@ def test_a_reference_that_was_not_made_here_is_refused(tail: str) -> None:
 def test_a_foreign_reference_is_refused(reference: str) -> None:
     with pytest.raises(MalformedIdError):
         payment_of(reference)
+
+
+@given(st.uuids(), st.sampled_from(Prefix))
+def test_every_identifier_fits_its_pattern(value: UUID, prefix: Prefix) -> None:
+    assert re.search(pattern_of(prefix), show(prefix, value))
+
+
+@given(st.text(alphabet="0123456789abcdefghijklmnopqrstuvwxyz", min_size=25, max_size=27))
+def test_a_pattern_takes_what_can_be_read_and_nothing_else(tail: str) -> None:
+    text = f"pay_{tail}"
+    try:
+        parse(Prefix.PAYMENT, text)
+    except MalformedIdError:
+        assert not re.search(pattern_of(Prefix.PAYMENT), text)
+    else:
+        assert re.search(pattern_of(Prefix.PAYMENT), text)

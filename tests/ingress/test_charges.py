@@ -12,7 +12,8 @@ from db.payments import SourcedChange
 from domain.errors import ErrorCode
 from domain.ids import Prefix, parse, show
 from domain.method import PaymentMethod
-from domain.payment import Challenged, ChargeFailed, Fact, Source, apply
+from domain.payment import Challenged, ChargeFailed, Fact, Source
+from domain.state_machine import apply
 from tests.ingress.conftest import MakeApp, bearer, token
 from tests.ingress.test_input import in_envelope, refused
 from tests.stories import authorization, job_ids, payment_now, rows, save_method, settings_for

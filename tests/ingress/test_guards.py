@@ -15,7 +15,8 @@ from db.connection import Database
 from db.payments import SourcedChange
 from domain.errors import ErrorCode
 from domain.ids import Prefix, parse
-from domain.payment import ChargeFailed, Source, apply
+from domain.payment import ChargeFailed, Source
+from domain.state_machine import apply
 from tests.ingress.conftest import ORDER, MakeApp, bearer
 from tests.ingress.test_input import in_envelope, refused
 from tests.patience import eventually

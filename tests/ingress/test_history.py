@@ -146,6 +146,7 @@ def test_dates_are_half_open_and_in_any_zone(client: FlaskClient, database: Data
         ({"currency": "EUR"}, "currency"),
         ({"cursor": "x"}, "cursor"),
         ({"cursor": f"rfd_{'0' * 26}"}, "cursor"),
+        ({"cursor": ["x", "y"]}, "cursor"),
         ({"page": 2}, "page"),
         ({"limit": [1, 2]}, "limit"),
         ({"cursor": f"pay_{'0' * 26}", "offset": 1}, "offset"),

@@ -14,7 +14,8 @@ from db.connection import Database
 from db.payments import SourcedChange
 from domain.errors import ErrorCode
 from domain.ids import Prefix, parse, show
-from domain.payment import Initialized, Payment, Source, apply
+from domain.payment import Initialized, Payment, Source
+from domain.state_machine import apply
 from ingress import payments as payments_routes
 from ingress.payments import _PAYABLE
 from ingress.waiting import Awaited, WaitingRoom

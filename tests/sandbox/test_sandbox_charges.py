@@ -226,6 +226,9 @@ def test_eft_goes_by_a_page_where_the_customer_names_the_account(api: Api, accou
     data = charge(api, eft={"provider": "ozow"}, currency="ZAR").json()["data"]
     assert data["status"] == check(api)["status"] == "open_url"
     visitor = Visitor(data["url"])
+    visitor.submit("card", **PLAIN_CARD, expiry="12 / 30")
+    assert check(api) == data, "another way to pay than the one that was charged"
+    visitor.open()
     visitor.submit("eft", account=account)
     if status == "success":
         visitor.submit("bank_page", outcome="success")

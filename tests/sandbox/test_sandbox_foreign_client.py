@@ -9,6 +9,7 @@ from pypaystack2 import PaystackClient
 from pypaystack2.base_clients import AbstractAPIClient
 from pypaystack2.enums import Currency
 from pypaystack2.models.payload_models import RefundAccount
+from pypaystack2.models.response_models import Transaction
 
 from sandbox.harness import RunningSandbox
 
@@ -81,6 +82,33 @@ def test_it_reads_and_changes_customers(client: PaystackClient, sandbox: Running
     assert (customer.first_name, customer.last_name, customer.metadata) == ("Ama", "Owusu", {"tier": "gold"})
     assert [row.brand for row in customer.authorizations] == ["visa"]
     assert [row.id for row in understood(client.customers.get_customers())] == [customer.id]
+
+
+def test_it_charges_in_steps_and_saved_cards_until_they_are_deactivated(
+    client: PaystackClient, sandbox: RunningSandbox
+) -> None:
+    account = {"code": "057", "account_number": "0000000000"}
+    step = understood(client.charge.charge("ama@example.com", 250000, bank=account, reference="account"))
+    assert step.status == "send_birthday"
+    assert understood(client.charge.submit_birthday("1990-05-17", "account")).status == "send_otp"
+    # What it expects of a charge is a step; one that is over has to be asked for by its type.
+    assert (
+        understood(client.charge.submit_otp("123456", "account", alternate_model_class=Transaction)).status == "success"
+    )
+    assert understood(client.charge.check_pending_charge("account")).channel == "bank"
+
+    understood(client.transactions.initialize(amount=250000, email="ama@example.com", reference="r"))
+    sandbox.control("transactions/r/pay", {})
+    code = understood(client.transactions.verify("r")).authorization["authorization_code"]
+    charged = understood(
+        client.charge.charge(
+            "ama@example.com", 5000, auth_code=code, reference="saved", alternate_model_class=Transaction
+        )
+    )
+    assert charged.status == "success"
+    assert client.customers.deactivate(code).status is True
+    again = client.charge.charge("ama@example.com", 5000, auth_code=code)
+    assert (again.status_code, again.status) == (400, False)
 
 
 def test_it_is_told_what_was_wrong(client: PaystackClient) -> None:

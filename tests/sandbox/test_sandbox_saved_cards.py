@@ -134,13 +134,20 @@ def test_what_is_not_reusable_cannot_be_charged(api: Api, charge: Charge) -> Non
     ],
 )
 def test_a_charge_planned_to_fail_fails_once_with_its_reason(
-    api: Api, sandbox: RunningSandbox, catcher: WebhookCatcher, charge: Charge, plan: dict[str, Any], reason: str
+    api: Api,
+    sandbox: RunningSandbox,
+    catcher: WebhookCatcher,
+    saved: dict[str, Any],
+    charge: Charge,
+    plan: dict[str, Any],
+    reason: str,
 ) -> None:
     sandbox.control("charges", plan)
     answer = charge()
     assert (answer.status_code, answer.json()["status"]) == (200, True)
     data = answer.json()["data"]
     assert (data["status"], data["gateway_response"], data["fees"]) == ("failed", reason, None)
+    assert data["authorization"] == saved
     verified = api.verify("again")
     assert (verified["status"], verified["gateway_response"], verified["paid_at"]) == ("failed", reason, None)
     assert charge(reference="third").json()["data"]["status"] == "success"
@@ -151,13 +158,12 @@ def test_a_plan_waits_for_the_code_or_address_it_names(
     api: Api, sandbox: RunningSandbox, saved: dict[str, Any], charge: Charge
 ) -> None:
     other = save(api, sandbox, "kofi", email="kofi@example.com")
-    sandbox.control("charges", {"outcome": "declined", "email": "Kofi@example.com"})
     sandbox.control("charges", {"outcome": "insufficient_funds", "authorization_code": saved["authorization_code"]})
+    sandbox.control("charges", {"outcome": "declined", "email": "Kofi@example.com"})
     assert len(sandbox.control("charges")["charges"]) == 2
-    newer = charge(reference="a").json()["data"]
-    assert newer["gateway_response"] == "Insufficient Funds"
     theirs = {"email": "kofi@example.com", "authorization_code": other["authorization_code"]}
-    assert charge(reference="b", **theirs).json()["data"]["gateway_response"] == "Declined"
+    assert charge(reference="a", **theirs).json()["data"]["gateway_response"] == "Declined"
+    assert charge(reference="b").json()["data"]["gateway_response"] == "Insufficient Funds"
     assert sandbox.control("charges")["charges"] == []
 
 

@@ -3,7 +3,8 @@
 from db import payments
 from db.connection import Database
 from db.payments import SourcedChange
-from domain.payment import Charged, Instrument, Payment, Source, apply
+from domain.payment import Charged, Instrument, Payment, Source
+from domain.state_machine import apply
 
 
 def flag(database: Database, payment: Payment) -> None:

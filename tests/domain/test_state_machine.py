@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain import payment as machine
+from domain import state_machine as machine
 from domain.errors import ErrorCode
 from domain.events import EventType
 from domain.ids import reference_of
@@ -29,9 +29,8 @@ from domain.payment import (
     Payment,
     PaymentStatus,
     Refused,
-    apply,
-    failure_code_of,
 )
+from domain.state_machine import apply, failure_code_of
 
 S = PaymentStatus
 PAYMENT_ID = UUID("0193aa11-0000-7000-8000-000000000001")
