@@ -72,7 +72,7 @@ def test_every_answer_is_as_documented(fleet: Fleet, known: Known, role: str, tm
     command = ["-m", "schemathesis.cli", "--config-file", str(config), "run", f"{fleet.web_url}/openapi.json"]
     run = subprocess.run(
         [sys.executable, *command, "--no-color", "--warnings", "off"],
-        cwd=ROOT,
+        cwd=tmp_path,  # it keeps a cache where it stands
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
@@ -117,6 +117,7 @@ database = "none"
 
 [checks]
 positive_data_acceptance.enabled = false  # see what_fits_the_document_is_not_malformed
+use_after_free.enabled = false  # a method that was taken away stays readable, and says so
 
 [dictionaries]
 {dictionaries}
