@@ -31,7 +31,6 @@ _BOUNDS = {
     "maxLength": "length up to {}",
     "maxItems": "up to {} of them",
     "default": "default {}",
-    "pattern": "{}",
 }
 
 
