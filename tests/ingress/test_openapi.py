@@ -10,11 +10,14 @@ from flask import Flask
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
 
+from db.connection import Database
 from domain.errors import STATUS_OF, ErrorCode
-from domain.events import EventType
+from domain.events import Event, EventType, cloud_event
 from ingress.openapi.components import VERSION
 from ingress.openapi.document import document
 from tests.documented import complaints, erased, operations
+from tests.refunding import ask_refund, pay
+from tests.stories import rows
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -94,6 +97,15 @@ def test_errors_stand_under_their_own_status() -> None:
 
 def test_every_type_of_event_is_described() -> None:
     assert set(document()["webhooks"]) == {kind.value for kind in EventType}
+
+
+def test_events_are_as_described(database: Database) -> None:
+    ask_refund(database, pay(database, metadata={"cart": "spring"}))
+    stored = rows(database, "SELECT id, type, subject, data, correlation_id, created_at FROM events ORDER BY type")
+    assert [row[1] for row in stored] == [EventType.PAYMENT_SUCCEEDED, EventType.REFUND_INITIATED]
+    for row in stored:
+        content = document()["webhooks"][row[1]]["post"]["requestBody"]["content"]
+        assert complaints(cloud_event(Event(*row)), content["application/cloudevents+json"]["schema"]) == []
 
 
 def test_its_version_is_the_projects() -> None:
