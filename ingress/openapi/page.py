@@ -97,10 +97,9 @@ def _type_of(schema: Mapping[str, Any]) -> Markup:
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         return Markup('<a href="#schema-{0}">{0}</a>').format(name)
-    for several in ("anyOf", "allOf"):
-        if several in schema and "properties" not in schema:
-            named = [part for part in schema[several] if "$ref" in part or "type" in part]
-            return Markup(" or ").join(_type_of(part) for part in named)
+    if "anyOf" in schema:
+        named = [part for part in schema["anyOf"] if part.keys() & {"$ref", "type", "format"}]
+        return Markup(" or ").join(_type_of(part) for part in named)
     if "const" in schema:
         return Markup("<code>{}</code>").format(orjson.dumps(schema["const"]).decode())
     if schema.get("type") == "array":

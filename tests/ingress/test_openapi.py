@@ -123,3 +123,4 @@ def test_it_is_not_sent_twice(client: FlaskClient, path: str) -> None:
     first = client.get(path)
     again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
     assert (first.status_code, again.status_code, again.data) == (200, 304, b"")
+    assert first.headers["Cache-Control"] == again.headers["Cache-Control"] == "public, max-age=300"

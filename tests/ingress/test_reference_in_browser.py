@@ -72,6 +72,7 @@ def test_it_shows_every_field_of_every_model_and_every_event(page: Page) -> None
     for schema in document()["components"]["schemas"].values():
         assert [name for name in schema.get("properties", {}) if name not in shown] == []
     assert [kind for kind in EventType if kind not in shown] == []
+    assert "" not in {text.strip() for text in page.locator(".type").all_text_contents()}
 
 
 @pytest.mark.browser
