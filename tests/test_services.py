@@ -27,9 +27,11 @@ def test_the_broker_takes_a_message_and_gives_it_back(rabbitmq_url: str) -> None
     connection.close()
 
 
-def test_the_cache_is_empty(redis_url: str) -> None:
+def test_the_cache_keeps_what_it_is_given_away_from_developers_data(redis_url: str) -> None:
     with redis.Redis.from_url(redis_url) as client:
-        assert client.dbsize() == 0
+        client.set("payfleet:test", b"hello", ex=60)
+        assert client.get("payfleet:test") == b"hello"
+        assert client.connection_pool.connection_kwargs["db"] != 0
 
 
 @pytest.mark.slow
