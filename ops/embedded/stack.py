@@ -173,7 +173,7 @@ def _drive(stack: Stack, say: Callable[[str], None]) -> bool:
 
 def _show_what_to_try(stack: Stack, say: Callable[[str], None]) -> None:
     say("")
-    say(f"API       {stack.web_url}")
+    say(f"API       {stack.web_url}, described at {stack.web_url}/docs")
     if stack.sandbox_url is not None:
         say(f"sandbox   {stack.sandbox_url}/_sandbox/ lists what the offline Paystack knows")
     if "JWT_SECRET" in stack.env:
