@@ -62,7 +62,7 @@ ERRORS: Mapping[ErrorCode, tuple[str, str | None, str | None]] = {
         "Of 250000, 50000 are refunded or under way.",
         "amount",
     ),
-    _C.RATE_LIMIT_EXCEEDED: ("Too many requests.", "Go on after the seconds in Retry-After.", None),
+    _C.RATE_LIMIT_EXCEEDED: ("At most 100 requests in 60 seconds.", "Go on in 12 seconds.", None),
     _C.INTERNAL_ERROR: ("Payfleet failed to serve this request.", None, None),
     _C.PAYSTACK_API_ERROR: ("Paystack refused to tell.", _ASKS_ON, None),
     _C.GATEWAY_ERROR: ("Paystack could not be reached, or answered nothing usable.", _ASKS_ON, None),

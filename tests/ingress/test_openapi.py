@@ -9,12 +9,14 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from openapi_spec_validator import validate
+from typer.testing import CliRunner
 
 from db.connection import Database
 from domain.errors import STATUS_OF, ErrorCode
 from domain.events import EventType
 from ingress.openapi.components import VERSION
 from ingress.openapi.document import document
+from ops.cli import app as command_line
 from tests.documented import assert_events_described, complaints, erased, operations
 from tests.refunding import ask_refund, pay
 from tests.stories import rows
@@ -104,6 +106,11 @@ def test_events_are_as_described(database: Database) -> None:
     told = {row[0] for row in rows(database, "SELECT type FROM events")}
     assert told == {EventType.PAYMENT_SUCCEEDED, EventType.REFUND_INITIATED}
     assert_events_described(database)
+
+
+def test_the_command_prints_what_is_served(client: FlaskClient) -> None:
+    printed = CliRunner().invoke(command_line, ["openapi"])
+    assert json.loads(printed.stdout) == client.get("/openapi.json").json
 
 
 def test_its_version_is_the_projects() -> None:
