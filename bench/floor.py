@@ -6,6 +6,7 @@ distance to these floors is what authentication, validation and the envelope cos
 """
 
 import atexit
+import gc
 import itertools
 import secrets
 import sys
@@ -78,6 +79,7 @@ def application() -> Flask:
             payments.get_payment(connection, parse(Prefix.PAYMENT, payment_id))
         return Response(_ANSWER, mimetype="application/json")
 
+    gc.freeze()  # as the service does
     return app
 
 

@@ -9,4 +9,5 @@ def instant(value: datetime | None) -> str | None:
     """Write an instant in UTC as RFC 3339 with milliseconds and `Z`; None stays None."""
     if value is None:
         return None
-    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    at = value if value.tzinfo is UTC else value.astimezone(UTC)
+    return at.isoformat(timespec="milliseconds")[:-6] + "Z"  # "+00:00"

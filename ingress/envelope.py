@@ -56,7 +56,7 @@ def answer_unless_known(data: Mapping[str, Any], *, version: int) -> Response:
     tag = f'W/"{_REPRESENTATION}.{version}"'
     # To be asked again each time; but an answer that has not changed need not be sent.
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    if request.if_none_match.contains_weak(f"{_REPRESENTATION}.{version}"):
+    if "HTTP_IF_NONE_MATCH" in request.environ and request.if_none_match.contains_weak(f"{_REPRESENTATION}.{version}"):
         return EnvelopeResponse(b"", HTTPStatus.NOT_MODIFIED, {**_HEADERS, "X-Request-Id": g.request_id, **headers})
     return answer(data, headers=headers)
 
@@ -82,15 +82,16 @@ def _respond(
     error: Mapping[str, Any] | None,
     headers: Mapping[str, str] | None,
 ) -> Response:
+    request_id: str = g.request_id
     body = {
         "success": success,
         "data": data,
         "error": error,
         # For people reading along; nothing stored or compared comes from this machine's clock.
         "timestamp": instant(datetime.fromtimestamp(time.time(), UTC)),
-        "requestId": g.request_id,
+        "requestId": request_id,
     }
-    return EnvelopeResponse(orjson.dumps(body), status, {**_HEADERS, "X-Request-Id": g.request_id, **(headers or {})})
+    return EnvelopeResponse(orjson.dumps(body), status, {**_HEADERS, "X-Request-Id": request_id, **(headers or {})})
 
 
 class EnvelopeResponse(Response):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import TYPE_CHECKING
 
 from domain.settings import load
@@ -16,4 +17,6 @@ def application() -> Flask:
     """Build the application; called after the fork."""
     settings = load()
     configure_logs(settings.log_level)
-    return create_app(settings)
+    app = create_app(settings)
+    gc.freeze()  # what is here now stays: the collector need not walk it again and again
+    return app
