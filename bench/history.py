@@ -2,7 +2,6 @@
 
 import asyncio
 from functools import partial
-from typing import Any
 
 import psycopg
 import redis.asyncio
@@ -11,9 +10,9 @@ from bench.client import Client
 from bench.cpu import DRIVER_APPLICATION, CpuMeter
 from bench.load import Outcome, closed_loop, percentile
 from bench.measure import Effort, Leg, interleave
-from bench.processes import Fleet
+from bench.processes import Fleet, fleet_on
 from bench.report import Report
-from bench.services import Stage
+from bench.services import Stage, fresh_stage
 from bench.traffic import read_requests
 from domain.ids import Prefix, show
 
@@ -21,8 +20,8 @@ SMALL, LARGE = 10_000, 1_000_000
 QUICK_LARGE = 50_000
 _CONCURRENCY = 4  # few enough that a page's own time shows, not its wait for others
 _WARM_SECONDS = 1.0
-_MONTHS = 5
 _GROWTH_MAX = 1.25
+_PAGES = ("one payment", "first page", "page from the middle", "first page of a light user")
 
 _PARTITIONS = "SELECT payfleet_ensure_partitions(payfleet_now() - interval '5 months', 6)"
 # In the order of time, as payments come; every thousandth is another user's.
@@ -30,58 +29,61 @@ _FILL = """
 INSERT INTO payments (id, user_id, order_id, amount, currency, email_sealed, created_at, updated_at, expires_at)
 SELECT payfleet_uuid7(at), CASE WHEN n %% 1000 = 0 THEN 'light_' || n / 10000 ELSE 'heavy' END, 'order_' || n, 250000,
     'NGN', '\\x00', at, at, at
-FROM generate_series(%(first)s::int, %(last)s::int) AS n,
-    LATERAL (SELECT payfleet_now() - interval '140 days' + interval '140 days' * n / %(last)s AS at) AS clock
+FROM generate_series(1, %(size)s::int) AS n,
+    LATERAL (SELECT payfleet_now() - interval '140 days' + interval '140 days' * n / %(size)s AS at) AS clock
 """
 _MIDDLE = "SELECT id FROM payments WHERE user_id = 'heavy' ORDER BY id OFFSET %(half)s LIMIT 1"
 
 
 async def measure(stage: Stage, fleet: Fleet, effort: Effort) -> Report:
-    """GET /payments/user/{userId} at ten thousand payments, and at a million."""
+    """GET /payments/user/{userId} at ten thousand payments and at a million, two services side by side."""
     report = Report(campaign="history", title="History: GET /payments/user/{userId}")
     redis_url = stage.environment.pop("REDIS_URL", None)
-    port = fleet.start_web()
     large = LARGE if effort.rounds > 2 else QUICK_LARGE
-    found: dict[str, dict[int, float]] = {}
-    filled = 0
-    for size in (SMALL, large):
-        middle = await asyncio.to_thread(_fill, stage.database_url, filled + 1, size)
-        filled = size
-        async with Client(port, _CONCURRENCY) as client:
-            legs = await _legs(client, stage, fleet, effort, middle)
-        for name, leg in legs.items():
-            found.setdefault(name, {})[size] = 1000 * percentile(leg.outcome.latencies, 0.99)
-            report.note(f"{name}, {size:,} payments, p50", 1000 * percentile(leg.outcome.latencies, 0.5), "ms")
-            report.note(f"{name}, {size:,} payments, p99", found[name][size], "ms")
-    drift = found["one payment"][large] / found["one payment"][SMALL]
-    for name in ("first page", "page from the middle", "first page of a light user"):
-        growth = found[name][large] / found[name][SMALL]
+    with fresh_stage(stage.state) as other, fleet_on(other) as other_fleet:
+        del other.environment["REDIS_URL"]
+        async with (
+            Client(other_fleet.start_web(), _CONCURRENCY) as small_client,
+            Client(fleet.start_web(), _CONCURRENCY) as large_client,
+        ):
+            legs = [
+                *await _legs(small_client, other, SMALL, effort.seconds),
+                *await _legs(large_client, stage, large, effort.seconds),
+            ]
+            # The same page of both in turn: whatever else the machine does meets both.
+            legs.sort(key=lambda leg: _PAGES.index(leg.name.split(",")[0]))
+            for leg in legs:
+                await leg.run()
+            with CpuMeter(stage.database_url) as meter:
+                found = await interleave(legs, effort.rounds, meter, fleet)
+            other_fleet.check()
+    for name, leg in found.items():
+        report.note(f"{name}, p50", 1000 * percentile(leg.outcome.latencies, 0.5), "ms")
+        report.note(f"{name}, p99", 1000 * percentile(leg.outcome.latencies, 0.99), "ms")
+    for name in _PAGES:
+        few, many = (found[_name(name, size)].outcome.latencies for size in (SMALL, large))
+        growth = percentile(many, 0.99) / percentile(few, 0.99)
         report.at_most(f"{name}, p99 at {large:,} / at {SMALL:,}", growth, "", _GROWTH_MAX)
-    report.note("one payment, the same ratio (drift of the machine)", drift, "")
     if redis_url is not None:
         await _cached(report, stage, fleet, effort, redis_url)
     return report
 
 
-async def _legs(client: Client, stage: Stage, fleet: Fleet, effort: Effort, middle: str) -> Any:
-    paths = {
-        "one payment": middle,
-        "first page": "user/heavy",
-        "page from the middle": f"user/heavy?cursor={middle}",
-        "first page of a light user": "user/light_0",
-    }
-    requests = {name: read_requests(stage, [path]) for name, path in paths.items()}
+def _name(page: str, size: int) -> str:
+    return f"{page}, {size:,} payments"
 
-    async def run(name: str, seconds: float) -> Outcome:
-        outcome = await closed_loop(client, requests[name], concurrency=_CONCURRENCY, seconds=seconds)
+
+async def _legs(client: Client, stage: Stage, size: int, seconds: float) -> list[Leg]:
+    middle = await asyncio.to_thread(_fill, stage.database_url, size)
+    paths = (middle, "user/heavy", f"user/heavy?cursor={middle}", "user/light_0")
+
+    async def run(path: str) -> Outcome:
+        requests = read_requests(stage, [path])
+        outcome = await closed_loop(client, requests, concurrency=_CONCURRENCY, seconds=seconds)
         outcome.require(200)
         return outcome
 
-    for name in paths:
-        await run(name, _WARM_SECONDS)
-    with CpuMeter(stage.database_url) as meter:
-        legs = [Leg(name=name, run=partial(run, name, effort.seconds)) for name in paths]
-        return await interleave(legs, effort.rounds, meter, fleet)
+    return [Leg(name=_name(page, size), run=partial(run, path)) for page, path in zip(_PAGES, paths, strict=True)]
 
 
 async def _cached(report: Report, stage: Stage, fleet: Fleet, effort: Effort, redis_url: str) -> None:
@@ -107,13 +109,13 @@ async def _cached(report: Report, stage: Stage, fleet: Fleet, effort: Effort, re
     report.note("hit rate of one user asking again and again", hits / (hits + misses), "")
 
 
-def _fill(database_url: str, first: int, last: int) -> str:
+def _fill(database_url: str, size: int) -> str:
     """Have so many payments over the last months; returns the one in the middle of the heavy user's."""
     with psycopg.connect(database_url, autocommit=True, application_name=DRIVER_APPLICATION) as connection:
         connection.execute(_PARTITIONS)
-        connection.execute(_FILL, {"first": first, "last": last})
+        connection.execute(_FILL, {"size": size})
         connection.execute("VACUUM (ANALYZE) payments")
-        row = connection.execute(_MIDDLE, {"half": last // 2}).fetchone()
+        row = connection.execute(_MIDDLE, {"half": size // 2}).fetchone()
     if row is None:
         raise RuntimeError("there is no payment in the middle")
     return show(Prefix.PAYMENT, row[0])

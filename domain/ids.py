@@ -12,8 +12,11 @@ from functools import lru_cache
 from uuid import UUID
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
-_VALUE = {letter: value for value, letter in enumerate(_ALPHABET)}
 _LENGTH = 26  # 26 * 5 bits hold the 128 of a UUID; the first letter is at most '7'
+_WELL_FORMED = re.compile(rf"[0-7][{_ALPHABET}]{{{_LENGTH - 1}}}")
+# Two letters at a time to write; to read, the digits that Python itself reads in base 32.
+_PAIRS = [first + second for first in _ALPHABET for second in _ALPHABET]
+_DIGITS = str.maketrans(_ALPHABET, "0123456789abcdefghijklmnopqrstuv")
 
 REFERENCE_PREFIX = "pf-"
 _SEQUENCE = re.compile(r"[2-9]|[1-9][0-9]{1,3}")  # the first reference carries no number
@@ -37,23 +40,13 @@ class MalformedIdError(ValueError):
 @lru_cache(maxsize=256)  # an answer names its payment three times
 def _encode(value: UUID) -> str:
     number = value.int
-    letters = [""] * _LENGTH
-    for position in range(_LENGTH - 1, -1, -1):
-        letters[position] = _ALPHABET[number & 31]
-        number >>= 5
-    return "".join(letters)
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])
 
 
 def _decode(text: str) -> UUID:
-    if len(text) != _LENGTH or text[0] > "7":
+    if not _WELL_FORMED.fullmatch(text):
         raise MalformedIdError(text)
-    number = 0
-    for letter in text:
-        value = _VALUE.get(letter)
-        if value is None:
-            raise MalformedIdError(text)
-        number = number << 5 | value
-    return UUID(int=number)
+    return UUID(int=int(text.translate(_DIGITS), 32))
 
 
 def show(prefix: Prefix, value: UUID) -> str:
@@ -76,7 +69,7 @@ def parse(prefix: Prefix, text: str) -> UUID:
 
 def pattern_of(prefix: Prefix) -> str:
     """Describe the identifiers of a kind, as a regular expression that Python, Rust and JavaScript read alike."""
-    return rf"^{prefix}_[0-7][{_ALPHABET}]{{{_LENGTH - 1}}}$"
+    return rf"^{prefix}_{_WELL_FORMED.pattern}$"
 
 
 def reference_of(payment_id: UUID, sequence: int) -> str:

@@ -77,7 +77,8 @@ def create_app(settings: Settings | None = None) -> Flask:
 
 def _identify_request() -> None:
     """Give the request its id, the caller's own if it sent a usable one: it follows the payment through every log."""
-    given = request.environ.get("HTTP_X_REQUEST_ID", "")
+    environ = request.environ
+    given = environ.get("HTTP_X_REQUEST_ID", "")
     g.request_id = given if given and _REQUEST_ID.fullmatch(given) else f"req_{secrets.token_hex(10)}"
-    trace = request.environ.get("HTTP_TRACEPARENT", "")
+    trace = environ.get("HTTP_TRACEPARENT", "")
     g.trace_context = trace if trace and _TRACEPARENT.fullmatch(trace) else None

@@ -100,7 +100,7 @@ class Authenticator:
                 customer that has asked too often.
 
         """
-        scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+        scheme, _, token = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         if scheme.lower() != "bearer" or not token:
             raise RefusedError(ErrorCode.UNAUTHORIZED, "A bearer token is needed.", field="Authorization")
         caller, expires = self._verified(token.strip())

@@ -16,10 +16,8 @@ from domain.errors import STATUS_OF, ContendedError, ErrorCode, ReadOnlyError, R
 from domain.instants import instant
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from wsgiref.types import WSGIEnvironment
-
-    from werkzeug.datastructures import Headers
 
 _log = structlog.get_logger(__name__)
 
@@ -29,13 +27,12 @@ _CODE_OF_STATUS: dict[int, ErrorCode] = {
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: ErrorCode.PAYLOAD_TOO_LARGE,
     HTTPStatus.UNSUPPORTED_MEDIA_TYPE: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
 }
-_HEADERS: Mapping[str, str] = {
-    "Content-Type": "application/json",
-    "Cache-Control": "no-store",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+_HEADERS: tuple[tuple[str, str], ...] = (
+    ("Content-Type", "application/json"),
+    ("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("Referrer-Policy", "no-referrer"),
+    ("X-Content-Type-Options", "nosniff"),
+)
 _REPRESENTATION = 1  # to be raised when what is shown of the same version changes
 _RETRY_AFTER_UNAVAILABLE_SECONDS = 2
 _RETRY_AFTER_READ_ONLY_SECONDS = 10
@@ -57,7 +54,7 @@ def answer_unless_known(data: Mapping[str, Any], *, version: int) -> Response:
     # To be asked again each time; but an answer that has not changed need not be sent.
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if "HTTP_IF_NONE_MATCH" in request.environ and request.if_none_match.contains_weak(f"{_REPRESENTATION}.{version}"):
-        return EnvelopeResponse(b"", HTTPStatus.NOT_MODIFIED, {**_HEADERS, "X-Request-Id": g.request_id, **headers})
+        return EnvelopeResponse(b"", HTTPStatus.NOT_MODIFIED, g.request_id, headers)
     return answer(data, headers=headers)
 
 
@@ -91,20 +88,26 @@ def _respond(
         "timestamp": instant(datetime.fromtimestamp(time.time(), UTC)),
         "requestId": request_id,
     }
-    return EnvelopeResponse(orjson.dumps(body), status, {**_HEADERS, "X-Request-Id": request_id, **(headers or {})})
+    return EnvelopeResponse(orjson.dumps(body), status, request_id, headers or {})
 
 
 class EnvelopeResponse(Response):
-    """A response whose headers are complete as they are: werkzeug would go through each of them again."""
+    """A response whose headers leave as they are here: werkzeug would copy and check each of them twice over."""
 
-    def __init__(self, body: bytes, status: HTTPStatus, headers: Mapping[str, str]) -> None:
-        """Take the whole body and all headers but its length."""
-        super().__init__([body], status, {**headers, "Content-Length": str(len(body))})
+    default_mimetype = None
 
-    def get_wsgi_headers(self, environ: WSGIEnvironment) -> Headers:
-        """Return the headers as they are; `Location` may stay relative (RFC 9110 §10.2.2)."""
-        del environ
-        return self.headers
+    def __init__(self, body: bytes, status: HTTPStatus, request_id: str, headers: Mapping[str, str]) -> None:
+        """Take the whole body; `headers` are added to those of every answer, `Cache-Control` instead of `no-store`."""
+        super().__init__([body], status)
+        self._complete = [*_HEADERS, ("X-Request-Id", request_id), *headers.items()]
+        if "Cache-Control" not in headers:
+            self._complete.append(("Cache-Control", "no-store"))
+        if status is not HTTPStatus.NOT_MODIFIED:
+            self._complete.append(("Content-Length", str(len(body))))
+
+    def get_wsgi_response(self, environ: WSGIEnvironment) -> tuple[Iterable[bytes], str, list[tuple[str, str]]]:
+        """Return body, status line and headers; `Location` may stay relative (RFC 9110 §10.2.2)."""
+        return self.get_app_iter(environ), self.status, self._complete
 
 
 def register_error_handlers(app: Flask) -> None:
