@@ -58,6 +58,7 @@ def fresh_stage(state: Path) -> Generator[Stage]:
             "PORT": str(web_port),
             "PAYSTACK_SECRET_KEY": f"sk_test_{secrets.token_hex(8)}",
             "PAYSTACK_BASE_URL": f"http://{LOOPBACK}:{sandbox_port}",
+            "PAYSTACK_RATE_LIMITS": "all=1000000",
             "JWT_SECRET": secrets.token_urlsafe(48),
             "ENCRYPTION_KEY": new_key(),
             "LOG_LEVEL": "info",

@@ -60,6 +60,17 @@ UPDATE jobs SET state = 'dead', sent_at = NULL, lease_until = NULL, failures = f
 WHERE id = %(id)s AND attempts = %(token)s AND state <> 'dead'
 RETURNING id
 """
+# Those that another run holds are left to it. Spread, so that they do not all come back at one instant.
+_POSTPONE = """
+WITH waiting AS (
+    SELECT id FROM jobs
+    WHERE id = ANY(%(ids)s) AND state = 'sent' AND (lease_until IS NULL OR lease_until <= payfleet_now())
+    ORDER BY id FOR UPDATE SKIP LOCKED
+)
+UPDATE jobs SET state = 'ready', run_at = payfleet_now() + make_interval(secs => %(seconds)s * (1 + random() / 2)),
+    sent_at = NULL, lease_until = NULL, last_error = %(reason)s
+WHERE id = ANY(ARRAY(SELECT id FROM waiting))
+"""
 _TAKE_DUE = """
 WITH due AS MATERIALIZED (
     SELECT id FROM jobs
@@ -192,6 +203,11 @@ def apply_decision(tx: Connection, job: ClaimedJob, decision: Decision, *, error
         case Park():
             cursor = tx.execute(_PARK, held)
     return cursor.fetchone() is not None
+
+
+def postpone_jobs(connection: Connection, ids: Sequence[UUID], *, seconds: float, reason: str) -> None:
+    """Put off jobs that were sent and that nobody has claimed; nothing is counted."""
+    connection.execute(_POSTPONE, {"ids": list(ids), "seconds": seconds, "reason": reason})
 
 
 def take_due_jobs(connection: Connection, *, limit: int, everything: bool) -> list[DueJob]:

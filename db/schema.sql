@@ -106,6 +106,17 @@ CREATE FUNCTION payfleet_uuid7_floor(at timestamp with time zone) RETURNS uuid
             || '70008000000000000000')::uuid
 $$;
 
+CREATE TABLE circuits (
+    name text NOT NULL,
+    failures integer DEFAULT 0 NOT NULL,
+    last_error text,
+    open_until timestamp with time zone,
+    opened_at timestamp with time zone,
+    failed_probes integer DEFAULT 0 NOT NULL,
+    generation integer DEFAULT 0 NOT NULL,
+    probe_until timestamp with time zone
+);
+
 CREATE TABLE events (
     id uuid NOT NULL,
     type text NOT NULL,
@@ -325,6 +336,9 @@ CREATE TABLE webhook_events (
     handled_at timestamp with time zone,
     CONSTRAINT webhook_events_handled CHECK (((verdict = 'received'::webhook_verdict) = (handled_at IS NULL)))
 );
+
+ALTER TABLE ONLY circuits
+    ADD CONSTRAINT circuits_pkey PRIMARY KEY (name);
 
 ALTER TABLE ONLY events
     ADD CONSTRAINT events_pkey PRIMARY KEY (id);

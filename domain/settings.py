@@ -10,6 +10,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from domain.channels import Channel, Features
 from domain.errors import SettingsError
 from domain.money import Currency
+from domain.quotas import Endpoint, parse_limits, published_limits
 
 _HS256_KEY_BYTES_MIN = 32  # RFC 7518 §3.2: a key as long as the hash output
 
@@ -35,6 +36,7 @@ class Settings(BaseSettings):
     paystack_public_key: str | None = None
     paystack_base_url: str = "https://api.paystack.co"
     paystack_callback_url: str | None = None
+    paystack_rate_limits: str = ""
     user_service_url: str | None = None
     order_service_url: str | None = None
     jwt_secret: SecretStr | None = None
@@ -76,6 +78,12 @@ class Settings(BaseSettings):
             raise ValueError(message)
         return value
 
+    @field_validator("paystack_rate_limits")
+    @classmethod
+    def _names_endpoints(cls, value: str) -> str:
+        parse_limits(value, {})
+        return value
+
     @model_validator(mode="after")
     def _has_one_jwt_key(self) -> Self:
         if (self.jwt_secret is None) == (self.jwt_public_key is None):
@@ -93,6 +101,11 @@ class Settings(BaseSettings):
     def is_live(self) -> bool:
         """Whether real money moves."""
         return self.paystack_secret_key.get_secret_value().startswith("sk_live_")
+
+    @property
+    def rate_limits(self) -> dict[Endpoint, int]:
+        """How many calls a minute may leave to each of Paystack's endpoints."""
+        return parse_limits(self.paystack_rate_limits, published_limits(live=self.is_live))
 
     @property
     def features(self) -> Features:

@@ -19,8 +19,9 @@ from domain.errors import ErrorCode
 from domain.jobs import ClaimedJob, JobKind
 from domain.method import Authorization, MethodStatus, PaymentMethod
 from domain.retry import Failure, FailureKind, Park
-from jobs.paystack.answers import Done, NotSent, Refused, Throttled, Unknown
+from jobs.paystack.answers import Done, NotNow, NotSent, Refused, Unknown
 from jobs.paystack.wire import authorization_of
+from jobs.postponing import postponed
 from jobs.saving import renew_same, sealed_by
 from jobs.settling import settle_together, write_failure
 
@@ -83,6 +84,8 @@ def deactivate_methods(context: JobContext, ids: Sequence[UUID]) -> None:
 def _ask(
     context: JobContext, kind: JobKind, ids: Sequence[UUID], ask_one: Callable[[Paystack, Question], Verdict]
 ) -> None:
+    if postponed(context, ids):
+        return
     with context.gateway.seats(len(ids)) as seats:
         questions = _begin(context, kind, ids)
         for group in seats.as_they_arrive(partial(ask_one, context.paystack), questions):
@@ -137,14 +140,14 @@ def _find(customer: Customer, question: Question) -> Authorization | None:
     return next((one for one in known if one is not None and one.code == question.code), None)
 
 
-def _failure_of(answer: Refused | Unknown | NotSent | Throttled) -> Failure:
+def _failure_of(answer: Refused | Unknown | NotSent | NotNow) -> Failure:
     match answer:
         case Refused(_, message, _):
             return Failure(FailureKind.TRANSIENT, f"refused: {message}")
         case Unknown(reason) | NotSent(reason):
             return Failure(FailureKind.TRANSIENT, reason)
-        case Throttled(seconds):
-            return Failure(FailureKind.UNAVAILABLE, "Paystack's rate limit is reached", seconds)
+        case NotNow(seconds, reason):
+            return Failure(FailureKind.UNAVAILABLE, reason, seconds)
         case _:
             assert_never(answer)
 

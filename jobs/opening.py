@@ -17,7 +17,7 @@ from db.attempts import AttemptOutcome
 from domain.jobs import ClaimedJob, JobKind
 from domain.payment import Fact, Payment, Source
 from domain.retry import Failure, FailureKind
-from jobs.paystack.answers import Answer, Done, NotSent, Refused, Throttled, Unknown
+from jobs.paystack.answers import Answer, Done, NotNow, NotSent, Refused, Unknown
 from jobs.paystack.client import VerifiedTransaction, is_duplicate_reference
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _send(
             return settled(attempt=AttemptOutcome.REFUSED, reading=Reading(fact=opening.refused(answer)), detail=detail)
         case Unknown(reason):
             return _unknown(opening, work, reason, resolved)
-        case NotSent() | Throttled():
+        case NotSent() | NotNow():
             return _not_sent(opening, work, answer, resolved)
         case _:
             assert_never(answer)
@@ -174,7 +174,7 @@ def _ask_first(
             return _not_sent(opening, work, NotSent(f"verify was refused: {message}"))
         case Unknown(reason):
             return _not_sent(opening, work, NotSent(f"verify: {reason}"))
-        case NotSent() | Throttled():
+        case NotSent() | NotNow():
             return _not_sent(opening, work, answer)
         case _:
             assert_never(answer)
@@ -208,13 +208,13 @@ def _unknown(opening: Opening[Any, Any], work: Work[Any], reason: str, resolved:
 
 
 def _not_sent(
-    opening: Opening[Any, Any], work: Work[Any], answer: NotSent | Throttled, resolved: AttemptOutcome | None = None
+    opening: Opening[Any, Any], work: Work[Any], answer: NotSent | NotNow, resolved: AttemptOutcome | None = None
 ) -> Settlement:
     match answer:
         case NotSent(reason):
             failure = Failure(FailureKind.TRANSIENT, reason)
-        case Throttled(seconds):
-            failure = Failure(FailureKind.UNAVAILABLE, "Paystack's rate limit is reached", seconds)
+        case NotNow(seconds, reason):
+            failure = Failure(FailureKind.UNAVAILABLE, reason, seconds)
     return Settlement(
         work=work,
         attempt=AttemptOutcome.NOT_SENT,

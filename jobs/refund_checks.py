@@ -13,10 +13,12 @@ from uuid import UUID
 from db import jobs as ledger
 from db import refunds
 from domain.jobs import ClaimedJob, JobKind
+from domain.quotas import Lane
 from domain.refund import RefundNews
 from domain.retry import Failure, FailureKind, Park
-from jobs.paystack.answers import Done, NotSent, Refused, Throttled, Unknown
+from jobs.paystack.answers import Done, NotNow, NotSent, Refused, Unknown
 from jobs.paystack.refunds import news_of
+from jobs.postponing import postponed
 from jobs.refund_news import LearnedOfRefund, apply_refund_news
 from jobs.settling import settle_together, write_failure
 
@@ -55,9 +57,11 @@ class Seen:
 
 def check_refunds(context: JobContext, ids: Sequence[UUID]) -> None:
     """Run the jobs with these ids as far as they are due."""
+    if postponed(context, ids):
+        return
     with context.gateway.seats(len(ids)) as seats:
         looks = _begin(context, ids)
-        for group in seats.as_they_arrive(partial(look_at, context.paystack), looks):
+        for group in seats.as_they_arrive(partial(look_at, context.paystack.on(Lane.REFUNDS)), looks):
             settle_together(context, [_seen(look, result) for look, result in group], partial(_settle, context))
 
 
@@ -83,8 +87,8 @@ def look_at(paystack: Paystack, look: Look) -> Seen:
             return Seen(look, news_of(found))
         case Refused(_, reason) | Unknown(reason) | NotSent(reason):
             return Seen(look, Failure(FailureKind.TRANSIENT, f"looking at the refund: {reason}"))
-        case Throttled(seconds):
-            return Seen(look, Failure(FailureKind.UNAVAILABLE, "Paystack's rate limit is reached", seconds))
+        case NotNow(seconds, reason):
+            return Seen(look, Failure(FailureKind.UNAVAILABLE, reason, seconds))
         case _:
             assert_never(answer)
 

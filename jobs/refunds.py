@@ -21,10 +21,12 @@ from db.payments import SourcedChange
 from domain.errors import ErrorCode
 from domain.jobs import ClaimedJob, JobKind
 from domain.payment import ReviewReason, Source
+from domain.quotas import Lane
 from domain.refund import SEARCH_PAUSE, RefundNews, RefundStatus, flag_refund, is_searched_enough
 from domain.retry import Failure, FailureKind, Park, Postpone
-from jobs.paystack.answers import Done, NotSent, Refused, Throttled, Unknown
+from jobs.paystack.answers import Done, NotNow, NotSent, Refused, Unknown
 from jobs.paystack.refunds import news_of, refusal_code
+from jobs.postponing import postponed
 from jobs.refund_news import LearnedOfRefund, apply_refund_news
 from jobs.settling import settle_together, write_failure
 
@@ -86,6 +88,8 @@ class Settlement:
 
 def send_refunds(context: JobContext, ids: Sequence[UUID]) -> None:
     """Run the jobs with these ids as far as they are due; a second delivery of the same ids does nothing."""
+    if postponed(context, ids):
+        return
     with context.gateway.seats(len(ids)) as seats:
         work = _begin(context, ids)
         for group in seats.as_they_arrive(partial(send_one, context), work):
@@ -135,9 +139,10 @@ def _work(job: ClaimedJob, sending: Sending, now: datetime) -> Work:
 
 def send_one(context: JobContext, work: Work) -> Settlement:
     """Call Paystack for one refund and say what came of it. Touches no database, holds nothing."""
+    paystack = context.paystack.on(Lane.REFUNDS)
     if not work.is_unsettled:
-        return Settlement(work, _send(context.paystack, work.refund))
-    outcome = _search(context.paystack, work.refund)
+        return Settlement(work, _send(paystack, work.refund))
+    outcome = _search(paystack, work.refund)
     if isinstance(outcome, Unfinished) and outcome.searched and work.is_last_search:
         outcome = _never_arrived(resend=context.resend_refunds)
     return Settlement(work, outcome)
@@ -154,8 +159,8 @@ def _send(paystack: Paystack, refund: Refund) -> Outcome:
             return Unfinished(failure=Failure(FailureKind.TRANSIENT, f"refund: {reason}"))
         case NotSent(reason):
             return Unfinished(failure=Failure(FailureKind.TRANSIENT, reason), not_sent=True)
-        case Throttled(seconds):
-            return Unfinished(failure=_throttled(seconds), not_sent=True)
+        case NotNow(seconds, reason):
+            return Unfinished(failure=Failure(FailureKind.UNAVAILABLE, reason, seconds), not_sent=True)
         case _:
             assert_never(answer)
 
@@ -178,8 +183,8 @@ def _search(paystack: Paystack, refund: Refund) -> Outcome:
             return news_of(ours[0]) if ours else _not_found()
         case Refused(_, reason) | Unknown(reason) | NotSent(reason):
             return Unfinished(failure=Failure(FailureKind.TRANSIENT, f"searching the list of refunds: {reason}"))
-        case Throttled(seconds):
-            return Unfinished(failure=_throttled(seconds))
+        case NotNow(seconds, reason):
+            return Unfinished(failure=Failure(FailureKind.UNAVAILABLE, reason, seconds))
         case _:
             assert_never(answer)
 
@@ -196,10 +201,6 @@ def _never_arrived(*, resend: bool) -> Unfinished:
         return Unfinished(failure=failure, not_sent=True)
     reason = "its answer was lost, Paystack's list does not show it, and ENABLE_REFUND_RESEND is off"
     return Unfinished(failure=Failure(FailureKind.PERMANENT, reason))
-
-
-def _throttled(seconds: float) -> Failure:
-    return Failure(FailureKind.UNAVAILABLE, "Paystack's rate limit is reached", seconds)
 
 
 def _settled(work: Work, result: Settlement | Exception) -> Settlement:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Literal, TypeVar
 from urllib.parse import quote
@@ -21,8 +22,12 @@ from pydantic.alias_generators import to_camel
 from domain.errors import ErrorCode, PayfleetError
 from domain.payment import Payment, Refused, Source
 from domain.retry import Failure, FailureKind
+from jobs.circuit import Circuit, Open
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from db.connection import Database
     from domain.settings import Settings
 
 # Two services, each asked twice at worst, and then Paystack, all within one lease of the job.
@@ -70,6 +75,15 @@ class UnansweredError(PayfleetError):
     """A service did not answer as agreed."""
 
 
+class NotNowError(UnansweredError):
+    """A service is known not to answer, and is not asked for so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        """Say for how long."""
+        super().__init__(f"not asked for {seconds:.0f} s")
+        self.seconds = seconds
+
+
 class UnreachableError(UnansweredError):
     """It did not answer at all, or with a 5xx: asking again at once may help."""
 
@@ -85,21 +99,24 @@ _patiently = tenacity.Retrying(
 class Service:
     """One service by its address; safe to share, each thread has its own connection."""
 
-    def __init__(self, base_url: str) -> None:
-        """Take the address; nothing is sent."""
+    def __init__(self, base_url: str, circuit: Circuit | None = None) -> None:
+        """Take the address, and the circuit breaker in front of it (None: there is none); nothing is sent."""
         self._base_url = base_url.rstrip("/")
+        self._circuit = circuit
         self._local = threading.local()
 
     def find(self, kind: type[Answer], collection: str, name: str, *, correlation_id: str) -> Answer | None:
         """Read one thing; None when the service says that there is none.
 
         Raises:
-            UnansweredError: it says neither.
+            UnansweredError: it says neither; a NotNowError if it was not even asked.
 
         """
         if name in _NO_SEGMENTS:
             return None
-        status, body = _patiently(self._get, f"/{collection}/{quote(name, safe='')}", correlation_id)
+        status, body = self._pass_through(
+            partial(_patiently, self._get, f"/{collection}/{quote(name, safe='')}", correlation_id)
+        )
         if status == HTTPStatus.NOT_FOUND:
             return None
         if status != HTTPStatus.OK:
@@ -109,6 +126,20 @@ class Service:
         except ValidationError as error:
             fields = ", ".join(".".join(map(str, e["loc"])) or "JSON" for e in error.errors())
             raise UnansweredError(f"its answer lacks what it should have: {fields}") from None
+
+    def _pass_through(self, ask: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes]:
+        if self._circuit is None:
+            return ask()
+        leave = self._circuit.admit()
+        if isinstance(leave, Open):
+            raise NotNowError(leave.seconds)
+        try:
+            answer = ask()
+        except BaseException as error:
+            self._circuit.failed(leave, str(error) or type(error).__name__)
+            raise
+        self._circuit.worked(leave)
+        return answer
 
     def _get(self, path: str, correlation_id: str) -> tuple[int, bytes]:
         try:
@@ -142,11 +173,12 @@ class Services:
         self._orders = orders
 
     @classmethod
-    def of(cls, settings: Settings) -> Services:
-        """Make those that the settings name."""
+    def of(cls, settings: Settings, database: Database) -> Services:
+        """Make those that the settings name, each behind a circuit breaker of its own."""
+        users, orders = settings.user_service_url, settings.order_service_url
         return cls(
-            users=Service(settings.user_service_url) if settings.user_service_url else None,
-            orders=Service(settings.order_service_url) if settings.order_service_url else None,
+            users=Service(users, Circuit(database, "user_service")) if users else None,
+            orders=Service(orders, Circuit(database, "order_service")) if orders else None,
         )
 
     @property
@@ -156,7 +188,7 @@ class Services:
         return [name for name, service in named if service is None]
 
     def check(self, payment: Payment, *, correlation_id: str) -> Objection | None:
-        """Ask both; None when neither objects. Touches no database."""
+        """Ask both; None when neither objects. To be called outside of any transaction."""
         return self._check_user(payment, correlation_id) or self._check_order(payment, correlation_id)
 
     def _check_user(self, payment: Payment, correlation_id: str) -> Objection | None:
@@ -166,7 +198,7 @@ class Services:
             user = self._users.find(User, "users", payment.user_id, correlation_id=correlation_id)
             refusal = objection_to_user(payment, user)
         except UnansweredError as error:
-            return Objection(source=Source.USER_SERVICE, failure=_failure(f"the User Service: {error}"))
+            return Objection(source=Source.USER_SERVICE, failure=_failure("the User Service", error))
         return refusal and Objection(source=Source.USER_SERVICE, refusal=refusal)
 
     def _check_order(self, payment: Payment, correlation_id: str) -> Objection | None:
@@ -176,7 +208,7 @@ class Services:
             order = self._orders.find(Order, "orders", payment.order_id, correlation_id=correlation_id)
             refusal = objection_to_order(payment, order)
         except UnansweredError as error:
-            return Objection(source=Source.ORDER_SERVICE, failure=_failure(f"the Order Service: {error}"))
+            return Objection(source=Source.ORDER_SERVICE, failure=_failure("the Order Service", error))
         return refusal and Objection(source=Source.ORDER_SERVICE, refusal=refusal)
 
 
@@ -219,5 +251,7 @@ def objection_to_order(payment: Payment, order: Order | None) -> Refused | None:
     return None
 
 
-def _failure(error: str) -> Failure:
-    return Failure(FailureKind.TRANSIENT, error)
+def _failure(service: str, error: UnansweredError) -> Failure:
+    if isinstance(error, NotNowError):
+        return Failure(FailureKind.UNAVAILABLE, f"{service} does not answer", error.seconds)
+    return Failure(FailureKind.TRANSIENT, f"{service}: {error}")

@@ -19,6 +19,7 @@ from domain.payment import Payment, PaymentStatus
 from domain.retry import Failure, Park, Postpone
 from jobs.applying import Learned, apply_facts
 from jobs.opening import Opening, Reading, Settlement, Withheld, Work, open_one, settlement_of
+from jobs.postponing import postponed
 from jobs.settling import settle_together, write_failure
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ _VERIFY_AFTER_SECONDS = 10.0
 
 def open_transactions(context: JobContext, opening: Opening[Any, Any], ids: Sequence[UUID]) -> None:
     """Run the jobs with these ids as far as they are due; a second delivery of the same ids does nothing."""
+    if postponed(context, ids):
+        return
     with context.gateway.seats(len(ids)) as seats:
         work = _begin(context, opening, ids)
         for group in seats.as_they_arrive(partial(_open, context, opening), work):

@@ -19,9 +19,10 @@ from domain.errors import ErrorCode
 from domain.ids import payment_of
 from domain.jobs import ClaimedJob, JobKind
 from domain.payment import Charged, Fact, NotPaid, Payment, Source
+from domain.quotas import Lane
 from domain.retry import Failure, FailureKind, Park
 from jobs.applying import Learned, apply_facts
-from jobs.paystack.answers import Answer, Done, NotSent, Refused, Throttled, Unknown
+from jobs.paystack.answers import Answer, Done, NotNow, NotSent, Refused, Unknown
 from jobs.paystack.client import VerifiedTransaction
 from jobs.paystack.wire import fact_of
 from jobs.settling import settle_together, write_failure
@@ -76,7 +77,7 @@ def verify_payments(context: JobContext, ids: Sequence[UUID]) -> None:
     """Run the jobs with these ids as far as they are due; a second delivery of the same ids does nothing."""
     with context.gateway.seats(len(ids)) as seats:
         questions = _begin(context, ids)
-        for group in seats.as_they_arrive(partial(look, context.paystack), questions):
+        for group in seats.as_they_arrive(partial(look, context.paystack.on(Lane.VERIFICATION)), questions):
             looks = [_look_of(question, result) for question, result in group]
             settle_together(context, looks, partial(_settle, context))
 
@@ -140,9 +141,8 @@ def _failed(question: Question, answer: Answer[VerifiedTransaction | None]) -> L
             reason, code = message, ErrorCode.PAYSTACK_API_ERROR
         case Unknown(reason, code) | NotSent(reason, code):
             pass
-        case Throttled(seconds):
-            failure = Failure(FailureKind.UNAVAILABLE, "Paystack's rate limit is reached", seconds)
-            return Look(question=question, failure=failure)
+        case NotNow(seconds, why, error):
+            return Look(question=question, failure=Failure(FailureKind.UNAVAILABLE, why, seconds), error=error)
         case _:
             assert_never(answer)
     return Look(question=question, failure=Failure(FailureKind.TRANSIENT, f"verify: {reason}"), error=code)

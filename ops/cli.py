@@ -100,6 +100,17 @@ def scheduler() -> None:
         run_scheduler(database, settings.database_url.get_secret_value(), stop)
 
 
+@app.command()
+def gateway(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
+    """Show what stands between Payfleet and Paystack: circuit breakers, and how much of each quota is used."""
+    import orjson
+
+    from ops.gateway import read_gateway, show_gateway
+
+    state = read_gateway(_settings())
+    print(orjson.dumps(state, option=orjson.OPT_INDENT_2).decode() if as_json else show_gateway(state))
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
 def sandbox(context: typer.Context) -> None:
     """Run the offline Paystack; `payfleet sandbox --help` lists its options."""

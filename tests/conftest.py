@@ -105,7 +105,8 @@ _EMPTY = """
 WITH a AS (DELETE FROM payments), b AS (DELETE FROM payment_history), c AS (DELETE FROM payment_attempts),
     d AS (DELETE FROM idempotency_keys), e AS (DELETE FROM webhook_events), f AS (DELETE FROM events),
     g AS (DELETE FROM jobs), i AS (DELETE FROM live_orders), j AS (DELETE FROM refunds),
-    k AS (DELETE FROM payment_methods), h AS (UPDATE supported_currencies SET is_active = true)
+    k AS (DELETE FROM payment_methods), l AS (DELETE FROM circuits),
+    h AS (UPDATE supported_currencies SET is_active = true)
 UPDATE test_clock SET clock_offset = interval '0'
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,11 @@ from db.cache import Cache
 from db.connection import Database
 from db.sealing import Seal
 from jobs.calls import GatewayThreads
+from jobs.circuit import Circuit
 from jobs.context import JobContext
 from jobs.paystack.client import Paystack
+from jobs.paystack.gate import PAYSTACK, Gate
+from jobs.paystack.quota import Quota
 from jobs.paystack.transport import Transport
 from jobs.services import Services
 from workers.process import GATEWAY_THREADS
@@ -37,6 +41,20 @@ def make_database(settings: Settings, name: str) -> Database:
     )
 
 
+def make_paystack(settings: Settings, database: Database) -> Paystack:
+    """The Paystack account of the settings, behind its circuit breaker and its quotas."""
+    secret_key = settings.paystack_secret_key.get_secret_value()
+    transport = Transport(settings.paystack_base_url, secret_key)
+    return Paystack(transport, Gate(Circuit(database, PAYSTACK), make_quota(settings)))
+
+
+def make_quota(settings: Settings) -> Quota:
+    """The quotas of the settings' Paystack account, counted in Redis under a name that tells nothing of its key."""
+    redis_url = None if settings.redis_url is None else settings.redis_url.get_secret_value()
+    account = hashlib.sha256(settings.paystack_secret_key.get_secret_value().encode()).hexdigest()[:16]
+    return Quota(redis_url, settings.rate_limits, account=account)
+
+
 @contextmanager
 def job_context(settings: Settings) -> Generator[JobContext]:
     """Everything the use cases touch, closed in the right order at the end."""
@@ -44,14 +62,13 @@ def job_context(settings: Settings) -> Generator[JobContext]:
         database = stack.enter_context(make_database(settings, "worker"))
         gateway = GatewayThreads(GATEWAY_THREADS)
         stack.callback(gateway.close)
-        transport = Transport(settings.paystack_base_url, settings.paystack_secret_key.get_secret_value())
-        services = Services.of(settings)
+        services = Services.of(settings, database)
         if services.off:
             _log.info("services.off", unset=services.off)
         yield JobContext(
             database=database,
             seal=Seal(settings.encryption_key),
-            paystack=Paystack(transport),
+            paystack=make_paystack(settings, database),
             gateway=gateway,
             callback_url=settings.paystack_callback_url,
             live=settings.is_live,

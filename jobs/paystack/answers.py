@@ -46,10 +46,16 @@ class NotSent:
 
 
 @dataclass(frozen=True, slots=True)
-class Throttled:
-    """Paystack's rate limit is reached: nothing was done."""
+class NotNow:
+    """Nothing was done, nor will be for so many seconds, whatever is asked: it says nothing about the call.
+
+    The quota is spent, or Paystack is known not to answer. `code` is what a waiting client is told; None when it
+    should just go on waiting.
+    """
 
     retry_after_seconds: float
+    reason: str
+    code: ErrorCode | None = None
 
 
-Answer = Done[T_co] | Refused | Unknown | NotSent | Throttled
+Answer = Done[T_co] | Refused | Unknown | NotSent | NotNow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import quote
@@ -11,8 +12,10 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from domain.errors import ErrorCode
-from jobs.paystack.answers import Answer, Done, NotSent, Refused, Throttled, Unknown
+from domain.quotas import Endpoint, Lane
+from jobs.paystack.answers import Answer, Done, NotNow, NotSent, Refused, Unknown
 from jobs.paystack.authorizations import AttemptedCharge, ChargeAttempt, Customer
+from jobs.paystack.gate import retry_after
 from jobs.paystack.refunds import FoundRefund, RefundData
 from jobs.paystack.transport import Response
 from jobs.paystack.wire import InitializedTransaction, Transaction
@@ -22,12 +25,11 @@ if TYPE_CHECKING:
 
     from domain.money import Money
     from domain.refund import Refund
+    from jobs.paystack.gate import Gate
     from jobs.paystack.transport import Transport
 
 Model = TypeVar("Model", bound=BaseModel)
 
-_RETRY_AFTER_SECONDS_DEFAULT = 10.0
-_RETRY_AFTER_SECONDS_MAX = 120.0  # the windows last 60 s; anything longer is a misreading
 _SUCCESSES = frozenset({HTTPStatus.OK, HTTPStatus.CREATED})
 _NOT_FOUND = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND})
 _PAGES_MAX = 100
@@ -68,9 +70,19 @@ class VerifiedTransaction:
 class Paystack:
     """A Paystack account, by its secret key."""
 
-    def __init__(self, transport: Transport) -> None:
-        """Take the transport; nothing is sent."""
+    def __init__(self, transport: Transport, gate: Gate | None = None, lane: Lane = Lane.CHECKOUT) -> None:
+        """Take the transport, the gate that all calls pass (None: there is none), and on whose behalf they are made."""
         self._transport = transport
+        self._gate = gate
+        self._lane = lane
+
+    def on(self, lane: Lane) -> Paystack:
+        """Return the same account for calls on another behalf."""
+        return Paystack(self._transport, self._gate, lane)
+
+    def seconds_shut(self) -> float:
+        """How long no call at all will be made; 0 when one might."""
+        return 0.0 if self._gate is None else self._gate.seconds_shut()
 
     def initialize(self, request: InitializeRequest) -> Answer[InitializedTransaction]:
         """Open a transaction under our reference. `POST /transaction/initialize`."""
@@ -86,7 +98,7 @@ class Paystack:
             body["channels"] = list(request.channels)
         if request.callback_url:
             body["callback_url"] = request.callback_url
-        answer = self._call("POST", "/transaction/initialize", body)
+        answer = self._call(Endpoint.INITIALIZE, "POST", "/transaction/initialize", body)
         if isinstance(answer, Done):
             return _parsed(InitializedTransaction, answer.data)
         return answer
@@ -103,7 +115,7 @@ class Paystack:
         }
         if request.callback_url:
             body["callback_url"] = request.callback_url
-        answer = self._call("POST", "/transaction/charge_authorization", body)
+        answer = self._call(Endpoint.CHARGE_AUTHORIZATION, "POST", "/transaction/charge_authorization", body)
         if not isinstance(answer, Done):
             return answer
         parsed = _parsed(ChargeAttempt, answer.data)
@@ -111,7 +123,7 @@ class Paystack:
 
     def fetch_customer(self, email: str) -> Answer[Customer | None]:
         """Read a customer with their authorizations; None when there is none. `GET /customer/{email}`."""
-        answer = self._call("GET", f"/customer/{quote(email, safe='')}")
+        answer = self._call(Endpoint.FETCH_CUSTOMER, "GET", f"/customer/{quote(email, safe='')}")
         match answer:
             case Done(data):
                 return _parsed(Customer, data)
@@ -126,8 +138,7 @@ class Paystack:
         `POST /customer/authorization/deactivate`, whose answer has no data.
         """
         path, body = "/customer/authorization/deactivate", {"authorization_code": code}
-        response = self._transport.exchange("POST", path, body)
-        answer = _classify(response, object) if isinstance(response, Response) else response
+        answer = self._call(Endpoint.DEACTIVATE_AUTHORIZATION, "POST", path, body, shape=object)
         match answer:
             case Done():
                 return Done(None)
@@ -141,7 +152,7 @@ class Paystack:
 
         `GET /transaction/verify/{reference}`; an unknown reference is answered 400 or 404.
         """
-        answer = self._call("GET", f"/transaction/verify/{quote(reference, safe='')}")
+        answer = self._call(Endpoint.VERIFY, "GET", f"/transaction/verify/{quote(reference, safe='')}")
         match answer:
             case Done(data):
                 parsed = _parsed(Transaction, data)
@@ -162,17 +173,18 @@ class Paystack:
         }
         if refund.reason:
             body["customer_note"] = refund.reason
-        return _parsed_refund(self._call("POST", "/refund", body))
+        return _parsed_refund(self._call(Endpoint.CREATE_REFUND, "POST", "/refund", body))
 
     def fetch_refund(self, gateway_refund_id: int) -> Answer[FoundRefund]:
         """Ask how a refund stands. `GET /refund/{id}`."""
-        return _parsed_refund(self._call("GET", f"/refund/{gateway_refund_id}"))
+        return _parsed_refund(self._call(Endpoint.FETCH_REFUND, "GET", f"/refund/{gateway_refund_id}"))
 
     def list_refunds(self, transaction_id: int) -> Answer[list[FoundRefund]]:
         """Read every refund of a transaction. `GET /refund`, page by page until one brings nothing new."""
         found: dict[int, FoundRefund] = {}
         for page in range(1, _PAGES_MAX + 1):
-            answer = self._call_list(f"/refund?transaction={transaction_id}&perPage=100&page={page}")
+            path = f"/refund?transaction={transaction_id}&perPage=100&page={page}"
+            answer = self._call(Endpoint.LIST_REFUNDS, "GET", path, shape=list)
             if not isinstance(answer, Done):
                 return answer
             known = len(found)
@@ -185,13 +197,12 @@ class Paystack:
                 return Done([f for f in found.values() if f.refund.transaction == transaction_id])
         return Unknown(f"the list of refunds has no end after {_PAGES_MAX} pages")
 
-    def _call(self, method: str, path: str, body: object = None) -> Answer[dict[str, Any]]:
-        response = self._transport.exchange(method, path, body)
-        return _classify(response, dict) if isinstance(response, Response) else response
-
-    def _call_list(self, path: str) -> Answer[list[dict[str, Any]]]:
-        response = self._transport.exchange("GET", path)
-        return _classify(response, list) if isinstance(response, Response) else response
+    def _call(
+        self, endpoint: Endpoint, method: str, path: str, body: object = None, *, shape: type = dict
+    ) -> Answer[Any]:
+        exchange = partial(self._transport.exchange, method, path, body)
+        response = exchange() if self._gate is None else self._gate.pass_through(endpoint, self._lane, exchange)
+        return _classify(response, shape) if isinstance(response, Response) else response
 
 
 def is_duplicate_reference(refused: Refused) -> bool:
@@ -225,7 +236,7 @@ def _classify(response: Response, shape: type) -> Answer[Any]:
     """
     match response.status:
         case HTTPStatus.TOO_MANY_REQUESTS:
-            return Throttled(_retry_after(response.headers))
+            return NotNow(retry_after(response.headers), "Paystack's rate limit is reached")
         case HTTPStatus.UNAUTHORIZED:
             return NotSent("Paystack refuses the secret key", ErrorCode.PAYSTACK_API_ERROR)
         case status if not isinstance(response.body, dict):
@@ -241,17 +252,6 @@ def _classify_envelope(status: int, body: dict[str, Any], shape: type) -> Answer
     if status in range(HTTPStatus.BAD_REQUEST, HTTPStatus.INTERNAL_SERVER_ERROR) and "message" in body:
         return Refused(status, str(body["message"]), code if isinstance(code, str) else None)
     return Unknown(f"HTTP {status}")
-
-
-def _retry_after(headers: Mapping[str, str]) -> float:
-    for name in ("retry-after", "x-ratelimit-reset"):
-        try:
-            seconds = float(headers.get(name, ""))
-        except ValueError:
-            continue
-        if 0 <= seconds <= _RETRY_AFTER_SECONDS_MAX:
-            return seconds
-    return _RETRY_AFTER_SECONDS_DEFAULT
 
 
 def _parsed(model: type[Model], data: dict[str, Any]) -> Done[Model] | Unknown:

@@ -106,6 +106,8 @@ def plan(state: Path, given: Mapping[str, str], say: Callable[[str], None]) -> S
         sandbox_url = env["PAYSTACK_BASE_URL"] = f"http://{LOOPBACK}:{port}"
         if "PAYSTACK_CALLBACK_URL" not in given:
             env["PAYSTACK_CALLBACK_URL"] = f"http://{LOOPBACK}:{env['PORT']}/payments/callback"
+        if "PAYSTACK_RATE_LIMITS" not in given:
+            env["PAYSTACK_RATE_LIMITS"] = "all=1000000"  # the sandbox counts no calls unless it is told to
         children.append(_sandbox(state, port, env))
         parts.append(Part(name="Paystack", what=f"offline sandbox at {sandbox_url} (PAYSTACK_SECRET_KEY for the real)"))
     children.append(Child(name="migrate", argv=_payfleet("migrate"), env=env, once=True))

@@ -9,7 +9,7 @@ import pytest
 from domain.errors import ErrorCode
 from domain.money import Currency, Money
 from jobs.paystack import transport
-from jobs.paystack.answers import Done, NotSent, Refused, Throttled, Unknown
+from jobs.paystack.answers import Done, NotNow, NotSent, Refused, Unknown
 from jobs.paystack.client import InitializeRequest, Paystack, is_duplicate_reference
 from jobs.paystack.transport import Transport
 from tests.jobs.scripted_paystack import Exchange, Held, ScriptedPaystack, Step, refuses, resets, says
@@ -203,7 +203,7 @@ def test_a_spent_quota_says_when_to_come_back(
     client: Paystack, paystack: ScriptedPaystack, headers: dict[str, str], seconds: float
 ) -> None:
     paystack.next(says(429, b"slow down", **headers))
-    assert client.initialize(REQUEST) == Throttled(seconds)
+    assert client.initialize(REQUEST) == NotNow(seconds, "Paystack's rate limit is reached")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from db import refunds as refunds_table
 from db.connection import Database
 from domain.errors import ErrorCode, UnavailableError
 from domain.refund import RefundNews, RefundStatus
+from domain.retry import Failure, FailureKind
 from jobs import refunds
 from jobs.context import JobContext
 from jobs.paystack.answers import Done
@@ -206,9 +207,8 @@ def test_a_stalled_run_that_wakes_up_late_changes_nothing_by_its_answer(
 def test_a_stalled_run_that_wakes_up_late_writes_nothing(context: JobContext, paystack: ScriptedPaystack) -> None:
     refund = ask_refund(context.database, pay(context.database))
     stalled = refunds._begin(context, job_ids(context.database, "send_refund"))
-    late = [
-        refunds.Settlement(work, refunds.Unfinished(failure=refunds._throttled(1), not_sent=True)) for work in stalled
-    ]
+    not_now = Failure(FailureKind.UNAVAILABLE, "not now", 1)
+    late = [refunds.Settlement(work, refunds.Unfinished(failure=not_now, not_sent=True)) for work in stalled]
     paystack.next(resets)
     send_after(context, LEASE_SECONDS + 1)
     with context.database.transaction() as tx:
