@@ -120,7 +120,6 @@ def test_a_lost_initialize_answer_is_asked_about_and_the_customer_gets_a_working
         {"kind": "error", "status": 500, "body": "empty"},
         {"kind": "reset"},
         {"kind": "garbage"},
-        {"kind": "rate_limited"},
     ],
     ids=lambda fault: f"{fault['kind']}-{fault.get('body', '')}",
 )
