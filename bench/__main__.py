@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from bench import accept, gateway, history, lifecycle, read, visible
+from bench import accept, burst, gateway, history, lifecycle, read, visible
 from bench.ledger import Ledger
 from bench.measure import Effort
 from bench.processes import Fleet, fleet_on
@@ -26,6 +26,7 @@ CAMPAIGNS: dict[str, Callable[[Stage, Fleet, Effort], Awaitable[Report]]] = {
     "read": read.measure,
     "history": history.measure,
     "gateway": gateway.measure,
+    "burst": burst.measure,
 }
 _BUSY_SHARE = 0.1
 

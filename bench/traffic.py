@@ -49,6 +49,15 @@ def read_requests(stage: Stage, payment_ids: Sequence[str]) -> Iterator[bytes]:
     return itertools.cycle(ready)
 
 
+def verify_requests(stage: Stage, references: Sequence[str]) -> Iterator[bytes]:
+    """`GET /payments/verify` of these references in turn, each waiting for Paystack's answer."""
+    token = _token(stage, "shop")
+    head = b"Host: bench\r\nAuthorization: Bearer %s\r\nPrefer: wait=20\r\n\r\n" % token
+    return (
+        b"GET /payments/verify?reference=%s HTTP/1.1\r\n%s" % (reference.encode(), head) for reference in references
+    )
+
+
 def plain_gets(paths: Sequence[str]) -> Iterator[bytes]:
     """GET without any header worth reading."""
     return itertools.cycle([b"GET %s HTTP/1.1\r\nHost: bench\r\n\r\n" % path.encode() for path in paths])

@@ -61,7 +61,8 @@ def decide(failure: Failure, failures: int, jitter: float) -> Decision:
     Args:
         failure: what went wrong this time.
         failures: how many runs had failed before this one.
-        jitter: a number in [0, 1) from the caller's randomness; it spreads retries over half their delay.
+        jitter: a number in [0, 1) from the caller's randomness; it spreads retries over half their delay, and what was
+            postponed over a second.
 
     Returns:
         1, 2, 4, 8 … seconds (at most ten minutes) for a transient failure, until `FAILURES_MAX` of them.
@@ -71,8 +72,8 @@ def decide(failure: Failure, failures: int, jitter: float) -> Decision:
         case FailureKind.PERMANENT:
             return Park()
         case FailureKind.UNAVAILABLE:
-            wait = max(failure.retry_after_seconds or 0.0, _POSTPONE_SECONDS_MIN)
-            return Postpone(wait * (1 + jitter / 2))
+            # Whoever told the instant has spread them already.
+            return Postpone(max(failure.retry_after_seconds or 0.0, _POSTPONE_SECONDS_MIN) + jitter)
         case FailureKind.TRANSIENT:
             if failures + 1 >= FAILURES_MAX:
                 return Park()

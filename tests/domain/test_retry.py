@@ -27,7 +27,7 @@ TRANSIENT, UNAVAILABLE, PERMANENT = FailureKind.TRANSIENT, FailureKind.UNAVAILAB
         (UNAVAILABLE, None, 0, 0.0, Postpone(1.0)),
         (UNAVAILABLE, 0.0, 0, 0.0, Postpone(1.0)),
         (UNAVAILABLE, 60.0, 0, 0.0, Postpone(60.0)),
-        (UNAVAILABLE, 60.0, 0, 0.5, Postpone(75.0)),
+        (UNAVAILABLE, 60.0, 0, 0.5, Postpone(60.5)),
         (UNAVAILABLE, 60.0, 99, 0.0, Postpone(60.0)),
         (PERMANENT, None, 0, 0.0, Park()),
         (PERMANENT, 5.0, 0, 0.9, Park()),
