@@ -126,6 +126,7 @@ def test_late_failures_of_calls_from_before_the_recovery_do_not_open_it_again(
     probe = circuit.admit()
     assert isinstance(probe, Pass)
     circuit.worked(probe)
+    assert isinstance(circuit.admit(), Pass)
     for leave in stragglers:
         assert isinstance(leave, Pass)
         circuit.failed(leave, "no answer in time")

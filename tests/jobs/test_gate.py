@@ -203,6 +203,40 @@ def _usage(context: JobContext) -> list[quota_module.Usage]:
     return gate._quota.usage() or []
 
 
+def test_what_is_not_sent_uses_up_no_quota(guarded: Worker, paystack: ScriptedPaystack) -> None:
+    context = guarded(MANY)
+    break_down(paystack, context.paystack)
+    for n in range(3):
+        assert isinstance(context.paystack.verify(f"r{n}"), NotNow)
+    assert _used(context, Endpoint.VERIFY) == {}
+
+
+def test_each_kind_of_work_is_counted_in_its_lane(guarded: Worker, paystack: ScriptedPaystack) -> None:
+    context = guarded(MANY)
+    payment = accept(context.database)
+    with context.database.connection() as connection:
+        request_look(connection, payment.id, correlation_id="req_look")
+    paystack.next(resets)
+    initialize_payments(context, job_ids(context.database, "initialize_payment"))
+    pass_time(context.database, 10)
+    initialize_payments(context, job_ids(context.database, "initialize_payment"))  # asks what became of the first
+    verify_payments(context, job_ids(context.database, "verify_payment"))
+    assert _used(context, Endpoint.INITIALIZE) == {Lane.CHECKOUT: 2}
+    assert _used(context, Endpoint.VERIFY) == {Lane.CHECKOUT: 1, Lane.VERIFICATION: 1}
+    refund = ask_refund(context.database, pay(context.database))
+    paystack.next(resets)
+    send_refunds(context, [refund.id])
+    pass_time(context.database, 100)
+    send_refunds(context, [refund.id])
+    assert _used(context, Endpoint.CREATE_REFUND) == {Lane.REFUNDS: 1}
+    assert _used(context, Endpoint.LIST_REFUNDS).keys() == {Lane.REFUNDS}
+
+
+def _used(context: JobContext, endpoint: Endpoint) -> dict[Lane, int]:
+    [usage] = [usage for usage in _usage(context) if usage.endpoint is endpoint]
+    return {lane: count for lane, count in usage.used.items() if count}
+
+
 def test_each_service_has_a_circuit_of_its_own(context: JobContext, paystack: ScriptedPaystack) -> None:
     users = Service("http://127.0.0.1:1", Circuit(context.database, "user_service"))
     for _ in range(FAILURES_MAX):
