@@ -55,8 +55,10 @@ UPDATE jobs SET state = 'ready', run_at = payfleet_now() + make_interval(secs =>
 WHERE id = %(id)s AND attempts = %(token)s AND state <> 'dead'
 RETURNING id
 """
+# Its run_at tells from now on when it died.
 _PARK = """
-UPDATE jobs SET state = 'dead', sent_at = NULL, lease_until = NULL, failures = failures + 1, last_error = %(error)s
+UPDATE jobs SET state = 'dead', run_at = payfleet_now(), sent_at = NULL, lease_until = NULL, failures = failures + 1,
+    last_error = %(error)s
 WHERE id = %(id)s AND attempts = %(token)s AND state <> 'dead'
 RETURNING id
 """

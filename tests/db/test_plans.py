@@ -8,7 +8,20 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from db import attempts, events, history, jobs, methods, orders, payments, refunds, verifications, webhooks
+from db import (
+    attempts,
+    audit,
+    dead_letters,
+    events,
+    history,
+    jobs,
+    methods,
+    orders,
+    payments,
+    refunds,
+    verifications,
+    webhooks,
+)
 from db.connection import _SESSION_OPTIONS, Connection
 from db.migrate import migrate
 from tests import services
@@ -82,6 +95,11 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
         verifications._NOTE,
         {"ids": IDS, "looked_ats": [NOON, NOON], "statuses": ["success"] * 2, "errors": ["e"] * 2},
     ),
+    "page of the dead": (dead_letters._PAGE, {"after": IDS[0], "limit": 1_000}),
+    "lock a dead job": (dead_letters._LOCK, {"id": IDS[0]}),
+    "get a job": (dead_letters._GET, {"id": IDS[0]}),
+    "get a twin": (dead_letters._GET_TWIN, {"dedupe_key": "k"}),
+    "acts on a subject": (audit._GET, {"subject": "job_1", "limit": 100}),
     "lease events": (events._LEASE, {"limit": 500, "lease_seconds": 1.0}),
     "mark events": (events._MARK, {"ids": IDS}),
 }
@@ -117,6 +135,13 @@ def test_a_users_payments_are_never_looked_for_among_everybodys(empty: Connectio
     indexes = [node["Index Name"] for node in nodes(row[0][0]["Plan"]) if "Index Name" in node]
     assert indexes
     assert all("user_id" in name for name in indexes), indexes
+
+
+def test_the_dead_are_not_looked_for_among_the_living(empty: Connection) -> None:
+    sql, parameters = STATEMENTS["page of the dead"]
+    row = empty.execute(cast("LiteralString", f"EXPLAIN (FORMAT JSON) {sql}"), parameters).fetchone()
+    assert row is not None
+    assert {n["Index Name"] for n in nodes(row[0][0]["Plan"]) if "Index Name" in n} == {"jobs_dead_all_idx"}
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
