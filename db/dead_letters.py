@@ -12,6 +12,7 @@ from domain.dead_letters import DeadJob
 from domain.errors import PayfleetError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from datetime import datetime
 
     from db.connection import Connection
@@ -33,6 +34,19 @@ UPDATE jobs SET state = 'ready', run_at = %(run_at)s, failures = 0, last_error =
 WHERE id = %(id)s AND state = 'dead'
 """
 _DELETE = "DELETE FROM jobs WHERE id = %(id)s AND state = 'dead'"
+_GET_DEAD_IDS = "SELECT id FROM jobs WHERE id = ANY(%(ids)s) AND state = 'dead' AND queue = %(queue)s"
+_COUNT_ANNOUNCED = """
+SELECT count(*) FILTER (WHERE sent_at < payfleet_now() - make_interval(secs => %(seconds)s)), count(*)
+FROM (
+    SELECT sent_at FROM jobs WHERE state = 'dead' AND sent_at IS NOT NULL AND queue = %(queue)s
+    ORDER BY id LIMIT %(limit)s
+) announced
+"""
+_GET_ANNOUNCED = """
+SELECT id FROM jobs
+WHERE state = 'dead' AND sent_at < payfleet_now() - make_interval(secs => %(seconds)s) AND queue = %(queue)s
+ORDER BY id LIMIT %(limit)s
+"""
 
 _BEFORE_ALL = UUID(int=0)
 
@@ -95,6 +109,31 @@ def revive_job(tx: Connection, job_id: UUID, *, run_at: datetime) -> None:
 def delete_dead_job(tx: Connection, job_id: UUID) -> None:
     """Take a dead job, locked, out of the ledger."""
     tx.execute(_DELETE, {"id": job_id})
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """How many dead jobs of a queue were handed to RabbitMQ; `settled` are those for which that is over for sure."""
+
+    settled: int
+    all: int
+
+
+def count_announced(connection: Connection, *, queue: str, seconds: float, limit: int) -> Announced:
+    """Count the dead jobs of a queue that were handed to RabbitMQ, `seconds` ago and at any time; at most `limit`."""
+    row = connection.execute(_COUNT_ANNOUNCED, {"queue": queue, "seconds": seconds, "limit": limit}).fetchall()[0]
+    return Announced(*row)
+
+
+def get_announced(connection: Connection, *, queue: str, seconds: float, limit: int) -> set[UUID]:
+    """Read which dead jobs of a queue were handed to RabbitMQ at least `seconds` ago; at most `limit`."""
+    rows = connection.execute(_GET_ANNOUNCED, {"queue": queue, "seconds": seconds, "limit": limit}).fetchall()
+    return {row[0] for row in rows}
+
+
+def get_dead_ids(connection: Connection, ids: Sequence[UUID], *, queue: str) -> set[UUID]:
+    """Find out which of these jobs are dead ones of a queue."""
+    return {row[0] for row in connection.execute(_GET_DEAD_IDS, {"ids": list(ids), "queue": queue}).fetchall()}
 
 
 def _job(row: tuple[Any, ...]) -> DeadJob:

@@ -89,6 +89,13 @@ UPDATE jobs SET state = 'ready', run_at = payfleet_now(), sent_at = NULL, lease_
 WHERE id = ANY(ARRAY(SELECT id FROM lost))
 """
 
+# Not "= 'sent'": that would have all of that state's index walked.
+_LOCK_SENT = """
+SELECT id, attempts, failures, payload, correlation_id,
+    greatest(extract(epoch FROM lease_until - payfleet_now()), 0)::float8
+FROM jobs WHERE id = ANY(%(ids)s) AND state NOT IN ('ready', 'dead') ORDER BY id FOR UPDATE SKIP LOCKED
+"""
+
 _TAKE_DEAD = """
 WITH dead AS (
     SELECT id FROM jobs WHERE state = 'dead' AND sent_at IS NULL ORDER BY id LIMIT %(limit)s FOR UPDATE SKIP LOCKED
@@ -215,6 +222,15 @@ def return_unsent_jobs(connection: Connection, ids: Sequence[UUID]) -> None:
 def return_lost_jobs(connection: Connection, *, unclaimed_seconds: float, limit: int) -> int:
     """Make jobs ready again whose message was lost or whose run died; returns how many."""
     return connection.execute(_RETURN_LOST, {"unclaimed_seconds": unclaimed_seconds, "limit": limit}).rowcount
+
+
+def lock_sent_jobs(tx: Connection, ids: Sequence[UUID]) -> list[tuple[ClaimedJob, float]]:
+    """Lock those of these jobs that are on their way or under way, each with the seconds left of its lease.
+
+    A job that somebody is settling just now is left out. What is decided about the others with `apply_decision` must
+    leave a run that holds a lease its time.
+    """
+    return [(ClaimedJob(*row[:-1]), row[-1]) for row in tx.execute(_LOCK_SENT, {"ids": list(ids)}).fetchall()]
 
 
 def take_dead_jobs(connection: Connection, *, limit: int) -> list[DueJob]:

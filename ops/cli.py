@@ -94,13 +94,16 @@ def worker(
 
 @app.command()
 def scheduler() -> None:
-    """Return lost jobs and create partitions ahead of time."""
+    """Return lost jobs, keep dead letters in step with the ledger, and create partitions ahead of time."""
+    from workers.dead_letters import DeadLetterQueues
     from workers.roots import make_database
     from workers.scheduler import run_scheduler
 
     settings = read_settings()
+    rabbitmq_url = _rabbitmq_url(settings)
     with make_database(settings, "scheduler") as database, until_signal() as stop:
-        run_scheduler(database, settings.database_url.get_secret_value(), stop)
+        letters = DeadLetterQueues(database, rabbitmq_url)
+        run_scheduler(database, settings.database_url.get_secret_value(), stop, letters)
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)
