@@ -55,8 +55,10 @@ UPDATE jobs SET state = 'ready', run_at = payfleet_now() + make_interval(secs =>
 WHERE id = %(id)s AND attempts = %(token)s AND state <> 'dead'
 RETURNING id
 """
+# Its run_at tells from now on when it died.
 _PARK = """
-UPDATE jobs SET state = 'dead', sent_at = NULL, lease_until = NULL, failures = failures + 1, last_error = %(error)s
+UPDATE jobs SET state = 'dead', run_at = payfleet_now(), sent_at = NULL, lease_until = NULL, failures = failures + 1,
+    last_error = %(error)s
 WHERE id = %(id)s AND attempts = %(token)s AND state <> 'dead'
 RETURNING id
 """
@@ -96,6 +98,13 @@ WITH lost AS (
 -- Due now, not in the past: the relay looks for what has been due for long only from time to time.
 UPDATE jobs SET state = 'ready', run_at = payfleet_now(), sent_at = NULL, lease_until = NULL
 WHERE id = ANY(ARRAY(SELECT id FROM lost))
+"""
+
+# Not "= 'sent'": that would have all of that state's index walked.
+_LOCK_SENT = """
+SELECT id, attempts, failures, payload, correlation_id,
+    greatest(extract(epoch FROM lease_until - payfleet_now()), 0)::float8
+FROM jobs WHERE id = ANY(%(ids)s) AND state NOT IN ('ready', 'dead') ORDER BY id FOR UPDATE SKIP LOCKED
 """
 
 _TAKE_DEAD = """
@@ -229,6 +238,15 @@ def return_unsent_jobs(connection: Connection, ids: Sequence[UUID]) -> None:
 def return_lost_jobs(connection: Connection, *, unclaimed_seconds: float, limit: int) -> int:
     """Make jobs ready again whose message was lost or whose run died; returns how many."""
     return connection.execute(_RETURN_LOST, {"unclaimed_seconds": unclaimed_seconds, "limit": limit}).rowcount
+
+
+def lock_sent_jobs(tx: Connection, ids: Sequence[UUID]) -> list[tuple[ClaimedJob, float]]:
+    """Lock those of these jobs that are on their way or under way, each with the seconds left of its lease.
+
+    A job that somebody is settling just now is left out. What is decided about the others with `apply_decision` must
+    leave a run that holds a lease its time.
+    """
+    return [(ClaimedJob(*row[:-1]), row[-1]) for row in tx.execute(_LOCK_SENT, {"ids": list(ids)}).fetchall()]
 
 
 def take_dead_jobs(connection: Connection, *, limit: int) -> list[DueJob]:

@@ -87,6 +87,14 @@ BEGIN
 END
 $$;
 
+CREATE FUNCTION payfleet_refuse_change() RETURNS trigger
+    LANGUAGE plpgsql
+    AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only', TG_TABLE_NAME USING ERRCODE = 'restrict_violation';
+END
+$$;
+
 CREATE FUNCTION payfleet_uuid7(at timestamp with time zone) RETURNS uuid
     LANGUAGE sql PARALLEL SAFE
     AS $$
@@ -105,6 +113,16 @@ CREATE FUNCTION payfleet_uuid7_floor(at timestamp with time zone) RETURNS uuid
     SELECT (encode(substring(int8send(floor(extract(epoch FROM at) * 1000)::bigint) FROM 3), 'hex')
             || '70008000000000000000')::uuid
 $$;
+
+CREATE TABLE audit_log (
+    id uuid NOT NULL,
+    at timestamp with time zone NOT NULL,
+    actor text NOT NULL,
+    action text NOT NULL,
+    subject text NOT NULL,
+    details jsonb DEFAULT '{}'::jsonb NOT NULL,
+    CONSTRAINT audit_log_actor_check CHECK (((length(actor) >= 1) AND (length(actor) <= 255)))
+);
 
 CREATE TABLE circuits (
     name text NOT NULL,
@@ -337,6 +355,9 @@ CREATE TABLE webhook_events (
     CONSTRAINT webhook_events_handled CHECK (((verdict = 'received'::webhook_verdict) = (handled_at IS NULL)))
 );
 
+ALTER TABLE ONLY audit_log
+    ADD CONSTRAINT audit_log_pkey PRIMARY KEY (id);
+
 ALTER TABLE ONLY circuits
     ADD CONSTRAINT circuits_pkey PRIMARY KEY (name);
 
@@ -388,7 +409,11 @@ ALTER TABLE ONLY webhook_events
 ALTER TABLE ONLY webhook_events
     ADD CONSTRAINT webhook_events_pkey PRIMARY KEY (id);
 
+CREATE INDEX audit_log_subject_idx ON audit_log USING btree (subject, id);
+
 CREATE INDEX events_unpublished_idx ON events USING btree (id) WHERE (published_at IS NULL);
+
+CREATE INDEX jobs_dead_all_idx ON jobs USING btree (id) WHERE (state = 'dead'::job_state);
 
 CREATE INDEX jobs_dead_idx ON jobs USING btree (id) WHERE ((state = 'dead'::job_state) AND (sent_at IS NULL));
 
@@ -419,6 +444,8 @@ CREATE INDEX refunds_payment_idx ON refunds USING btree (payment_id, id);
 CREATE UNIQUE INDEX refunds_surplus_idx ON refunds USING btree (gateway_transaction_id) WHERE (is_surplus AND (status <> 'FAILED'::refund_status));
 
 CREATE INDEX webhook_events_received_idx ON webhook_events USING btree (received_at) WHERE (verdict = 'received'::webhook_verdict);
+
+CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON audit_log FOR EACH STATEMENT EXECUTE FUNCTION payfleet_refuse_change();
 
 ALTER TABLE payments
     ADD CONSTRAINT payments_currency_fkey FOREIGN KEY (currency) REFERENCES supported_currencies(code);

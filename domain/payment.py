@@ -127,6 +127,8 @@ class Source(StrEnum):
     CLIENT = "client"
     PAYFLEET = "payfleet"
     """A rule of Payfleet's own, such as a refund of money that came twice."""
+    OPERATOR = "operator"
+    """A person who runs Payfleet, at its command line."""
     USER_SERVICE = "user_service"
     ORDER_SERVICE = "order_service"
     INITIALIZE = "paystack.initialize"

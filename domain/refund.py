@@ -117,6 +117,14 @@ class RefundNews:
     response: Mapping[str, Any] | None = None
 
 
+GIVEN_UP = RefundNews(
+    status=RefundStatus.FAILED,
+    code=ErrorCode.GATEWAY_ERROR,
+    message="It was given up before it reached Paystack. It may be asked for again.",
+)
+"""What becomes of a refund that a person gives up; only of one that `never_left`."""
+
+
 @dataclass(frozen=True, slots=True)
 class RefundChange:
     """What to write for one piece of news: the refund as it will stand, and the change of its payment.
@@ -216,6 +224,11 @@ def flag_refund(
 def holds_its_order_again(before: Payment, after: Payment) -> bool:
     """Whether a refund that came back made a payment, which had let go of its order, one that has paid it."""
     return before.status is PaymentStatus.REFUNDED and after.status is not PaymentStatus.REFUNDED
+
+
+def never_left(refund: Refund, *, is_unsettled: bool) -> bool:
+    """Whether Paystack certainly has not got a refund: no call for it is under way, or was lost."""
+    return refund.status is _S.PENDING and not is_unsettled
 
 
 def is_searched_enough(searches: int, since_sent: timedelta) -> bool:

@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class LearnedOfRefund:
-    """What Paystack says of a refund, and in answer to which request."""
+    """What was learned of a refund, in answer to which request, and who told."""
 
     payment_id: UUID
     refund_id: UUID
     news: RefundNews
     correlation_id: str
+    source: Source = Source.REFUND
 
 
 def apply_refund_news(tx: Connection, learned: Sequence[LearnedOfRefund]) -> None:
@@ -44,20 +45,20 @@ def apply_refund_news(tx: Connection, learned: Sequence[LearnedOfRefund]) -> Non
     now = get_now(tx)
     locked = payments.lock_payments(tx, [item.payment_id for item in learned])
     standing = refunds.get_refunds(tx, correlation_of)
-    written: list[RefundChange] = []
+    written: list[tuple[RefundChange, Source]] = []
     came_back: dict[UUID, Refund] = {}
     for item in learned:
         before, refund = locked[item.payment_id], standing[item.refund_id]
         change = apply_news(before, refund, item.news, now)
         if change is not None:
-            written.append(change)
+            written.append((change, item.source))
             locked[before.id], standing[refund.id] = change.payment.after, change.after
             if holds_its_order_again(before, change.payment.after):
                 came_back[before.id] = change.after
     payments.write_changes(
-        tx, [refunds.sourced(change, Source.REFUND, correlation_of[change.after.id]) for change in written]
+        tx, [refunds.sourced(change, source, correlation_of[change.after.id]) for change, source in written]
     )
-    refunds.write_refunds(tx, written)
+    refunds.write_refunds(tx, [change for change, _ in written])
     _hold_orders_again(tx, [(locked[id_], refund) for id_, refund in came_back.items()], correlation_of)
     enqueue_jobs(
         tx,

@@ -10,9 +10,10 @@ import typer
 
 from domain.errors import PayfleetError, SettingsError
 from domain.jobs import Queue
-from domain.settings import Settings, load
+from domain.settings import Settings
+from ops import dead_letters
+from ops.environment import read_settings
 from ops.http_server import REQUEST_THREADS
-from ops.logs import configure_logs
 from ops.signals import until_signal
 
 app = typer.Typer(
@@ -22,6 +23,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+
+app.add_typer(dead_letters.app, name="dead")
 
 # The modules of a process are imported inside its command: `payfleet --help` and `payfleet migrate` stay quick, and the
 # sandbox runs without a database driver.
@@ -41,7 +44,7 @@ def migrate() -> None:
     """Bring the database at DATABASE_URL up to this release."""
     from db.migrate import migrate as run
 
-    ran = run(_settings().database_url.get_secret_value())
+    ran = run(read_settings().database_url.get_secret_value())
     for migration in ran:
         print(f"applied {migration.number:04d} {migration.name}")
     if not ran:
@@ -57,7 +60,7 @@ def web(
     """Serve the HTTP API on PORT."""
     from ops.http_server import serve
 
-    serve("ops.wsgi:application", host=host, port=_settings().port, workers=workers, threads=threads)
+    serve("ops.wsgi:application", host=host, port=read_settings().port, workers=workers, threads=threads)
 
 
 @app.command()
@@ -67,7 +70,7 @@ def relay() -> None:
     from workers.relay import Relay
     from workers.roots import make_database
 
-    settings = _settings()
+    settings = read_settings()
     exchange = settings.rabbitmq_exchange
     with make_database(settings, "relay") as database, until_signal() as stop:
         Relay(database, ConfirmingPublisher(_rabbitmq_url(settings), exchange), exchange).run(stop)
@@ -83,7 +86,7 @@ def worker(
     from workers.roots import job_context
 
     wanted = [_queue(name) for name in queues.split(",") if name.strip()] or list(Queue)
-    settings = _settings()
+    settings = read_settings()
     broker = LedgerBroker(_rabbitmq_url(settings))
     with until_signal() as stop, job_context(settings) as context:
         run_worker(broker, context, wanted, stop)
@@ -91,13 +94,16 @@ def worker(
 
 @app.command()
 def scheduler() -> None:
-    """Return lost jobs and create partitions ahead of time."""
+    """Return lost jobs, keep dead letters in step with the ledger, and create partitions ahead of time."""
+    from workers.dead_letters import DeadLetterQueues
     from workers.roots import make_database
     from workers.scheduler import run_scheduler
 
-    settings = _settings()
+    settings = read_settings()
+    rabbitmq_url = _rabbitmq_url(settings)
     with make_database(settings, "scheduler") as database, until_signal() as stop:
-        run_scheduler(database, settings.database_url.get_secret_value(), stop)
+        letters = DeadLetterQueues(database, rabbitmq_url)
+        run_scheduler(database, settings.database_url.get_secret_value(), stop, letters)
 
 
 @app.command()
@@ -107,7 +113,7 @@ def gateway(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.
 
     from ops.gateway import read_gateway, show_gateway
 
-    state = read_gateway(_settings())
+    state = read_gateway(read_settings())
     print(orjson.dumps(state, option=orjson.OPT_INDENT_2).decode() if as_json else show_gateway(state))
 
 
@@ -146,7 +152,7 @@ def token(
     """Print a bearer token signed with JWT_SECRET."""
     from ops.tokens import sign_token
 
-    print(sign_token(_settings(), subject, role, timedelta(minutes=minutes)))
+    print(sign_token(read_settings(), subject, role, timedelta(minutes=minutes)))
 
 
 @app.command()
@@ -155,7 +161,7 @@ def advance_clock(seconds: Annotated[int, typer.Argument(help="How far time jump
     from db.clock import advance_test_clock
     from workers.roots import make_database
 
-    settings = _settings()
+    settings = read_settings()
     with make_database(settings, "cli") as database, database.connection() as connection:
         advance_test_clock(connection, settings=settings, by=timedelta(seconds=seconds))
 
@@ -169,16 +175,6 @@ def up(
     from ops.embedded.stack import run_stack
 
     raise typer.Exit(run_stack(demo=demo))
-
-
-def _settings() -> Settings:
-    settings = load()
-    try:
-        configure_logs(settings.log_level)
-    except KeyError:
-        message = f"LOG_LEVEL: {settings.log_level!r} is not a level"
-        raise SettingsError(message) from None
-    return settings
 
 
 def _rabbitmq_url(settings: Settings) -> str:

@@ -1,4 +1,4 @@
-"""The clockwork: returns what was lost, has Paystack asked about what is overdue, and has partitions ready.
+"""The clockwork: returns what was lost, has Paystack asked about what is overdue, looks after dead letters, and more.
 
 Any number may run; one of them leads. The sweeper is no job itself: a job that brings lost jobs back could get lost
 like any other.
@@ -8,6 +8,7 @@ like any other.
 # pyright: reportUnknownMemberType=false
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -19,16 +20,17 @@ from db.clock import ensure_partitions
 from domain.errors import UnavailableError
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable
 
     from db.connection import Database
+    from workers.dead_letters import DeadLetterQueues
 
 _log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 5
 UNCLAIMED_SECONDS = 60.0  # a message unclaimed for this long is taken for lost; a second one does no harm
 _SWEEP_ROWS_MAX = 5_000
+LETTERS_SECONDS = 5
 LOOK_SECONDS = 10
 _LOOKS_MAX = 100  # in one tick: at most 600 a minute, and Paystack takes 3,000 questions
 _LOOK_AGAIN_SECONDS = 3_600.0
@@ -47,25 +49,34 @@ class Leadership:
         """Take the address; nothing is connected yet."""
         self._url = database_url
         self._connection: psycopg.Connection | None = None
+        self._lock = threading.Lock()
 
     def is_mine(self) -> bool:
         """Whether this process leads now; tries to take the lead if nobody does."""
+        with self._lock:
+            return self._is_mine()
+
+    def give_up(self) -> None:
+        """Let go of the lead."""
+        with self._lock:
+            self._give_up()
+
+    def _is_mine(self) -> bool:
         try:
             if self._connection is None:
                 self._connection = psycopg.connect(self._url, autocommit=True, application_name="payfleet-leader")
                 row = self._connection.execute(_TRY_LEAD, [_LEADER_KEY]).fetchone()
                 if row is None or not row[0]:
-                    self.give_up()
+                    self._give_up()
                     return False
                 _log.info("scheduler.leads")
             self._connection.execute("SELECT 1")
         except psycopg.OperationalError:
-            self.give_up()
+            self._give_up()
             return False
         return True
 
-    def give_up(self) -> None:
-        """Let go of the lead."""
+    def _give_up(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -95,8 +106,10 @@ def look_once(database: Database) -> int:
     return len(overdue)
 
 
-def run_scheduler(database: Database, database_url: str, stop: threading.Event) -> None:
-    """Tick until told to stop, whenever this process leads."""
+def run_scheduler(
+    database: Database, database_url: str, stop: threading.Event, letters: DeadLetterQueues | None = None
+) -> None:
+    """Tick until told to stop, whenever this process leads; without a RabbitMQ there are no `letters` to look after."""
     leadership = Leadership(database_url)
 
     def partition() -> None:
@@ -113,17 +126,21 @@ def run_scheduler(database: Database, database_url: str, stop: threading.Event) 
 
         return tick
 
-    # One thread: the ticks share the leader's connection. A late tick still runs (APScheduler drops those later than a
-    # second by default), and several late ones run once.
+    # One thread for what needs Postgres alone, one for what waits for RabbitMQ. A late tick still runs (APScheduler
+    # drops those later than a second by default), and several late ones run once.
     scheduler = BackgroundScheduler(
         timezone="UTC",
-        executors={"default": {"type": "threadpool", "max_workers": 1}},
+        executors={name: {"type": "threadpool", "max_workers": 1} for name in ("default", "rabbitmq")},
         job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
     )
     scheduler.add_job(when_leading(lambda: sweep_once(database)), "interval", seconds=SWEEP_SECONDS)
     scheduler.add_job(when_leading(lambda: look_once(database)), "interval", seconds=LOOK_SECONDS)
     scheduler.add_job(when_leading(partition), "interval", seconds=_PARTITION_SECONDS)
+    if letters is not None:
+        scheduler.add_job(when_leading(letters.run_once), "interval", seconds=LETTERS_SECONDS, executor="rabbitmq")
     scheduler.start()
     stop.wait()
     scheduler.shutdown(wait=True)
+    if letters is not None:
+        letters.close()
     leadership.give_up()
