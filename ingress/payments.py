@@ -13,6 +13,7 @@ from db.payments import LiveOrderError, NewPayment
 from domain.channels import Features, offered_channels, patience
 from domain.errors import ErrorCode, RefusedError
 from domain.ids import MalformedIdError, Prefix, parse, show
+from domain.looks import first_look_after
 from domain.method import MethodStatus
 from domain.money import Money
 from domain.payment import PaymentStatus
@@ -111,6 +112,7 @@ def _new_payment(connection: Connection, wanted: PaymentRequest, seal: Seal, fea
         callback_url=wanted.callback_url,
         metadata=wanted.metadata,
         patience=patience(wanted.currency, channels),
+        first_look=first_look_after(wanted.currency, channels),
         payment_method_id=None if method is None else method.id,
         save_payment_method=wanted.save_payment_method,
     )

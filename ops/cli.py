@@ -92,12 +92,13 @@ def worker(
 @app.command()
 def scheduler() -> None:
     """Return lost jobs and create partitions ahead of time."""
-    from workers.roots import make_database
+    from workers.roots import looks_a_minute, make_database
     from workers.scheduler import run_scheduler
 
     settings = _settings()
     with make_database(settings, "scheduler") as database, until_signal() as stop:
-        run_scheduler(database, settings.database_url.get_secret_value(), stop)
+        url = settings.database_url.get_secret_value()
+        run_scheduler(database, url, stop, looks_a_minute=looks_a_minute(settings))
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True}, add_help_option=False)

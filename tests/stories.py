@@ -90,6 +90,7 @@ def try_to_accept(
         callback_url=callback_url,
         metadata=metadata or {},
         patience=timedelta(hours=1),
+        first_look=timedelta(minutes=4),
         payment_method_id=payment_method_id,
         save_payment_method=save_payment_method,
     )

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+# Half of the calls to verify that Paystack takes, by https://paystack.com/docs/api/#rate-limits: the rest is for looks
+# that somebody asks for.
+_LOOKS_A_MINUTE_LIVE = 1_500
+_LOOKS_A_MINUTE_TEST = 50
+
 
 def make_database(settings: Settings, name: str) -> Database:
     """A pool of its own for one process."""
@@ -59,3 +64,8 @@ def job_context(settings: Settings) -> Generator[JobContext]:
             refund_duplicates=settings.enable_duplicate_refund,
             services=services,
         )
+
+
+def looks_a_minute(settings: Settings) -> int:
+    """How many payments a minute Paystack may be asked about unasked."""
+    return _LOOKS_A_MINUTE_LIVE if settings.is_live else _LOOKS_A_MINUTE_TEST

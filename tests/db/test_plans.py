@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from db import attempts, events, history, jobs, methods, orders, payments, refunds, verifications, webhooks
+from db import attempts, events, history, jobs, looks, methods, orders, payments, refunds, verifications, webhooks
 from db.connection import _SESSION_OPTIONS, Connection
 from db.migrate import migrate
 from tests import services
@@ -55,8 +55,11 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "mark refunds not sent": (refunds._MARK_NOT_SENT, {"ids": IDS}),
     "mark refunds searched": (refunds._MARK_SEARCHED, {"ids": IDS}),
     "write refunds": (refunds._WRITE, {"ids": IDS, "changes": Jsonb([])}),
-    "overdue orders": (orders._GET_OVERDUE, {"limit": 100}),
-    "look later": (orders._LOOK_LATER, {"order_ids": ["a", "b"], "seconds": 1.0}),
+    "overdue looks": (looks._GET_OVERDUE, {"limit": 100}),
+    "overdue look of a payment": (looks._GET_OVERDUE_OF, {"order_id": "a", "payment_id": IDS[0], "seconds": 60.0}),
+    "next look": (looks._GET_NEXT, {"order_id": "a", "payment_id": IDS[0]}),
+    "drop dead looks": (looks._DROP_DEAD, {"keys": ["a", "b"]}),
+    "look later": (looks._LOOK_LATER, {"order_ids": ["a", "b"], "payment_ids": IDS, "look_ats": [NOON, NOON]}),
     "get methods": (methods._GET_MANY, {"ids": IDS}),
     "get active methods": (methods._GET_ACTIVE, {"user_id": "u"}),
     "ensure default": (methods._ENSURE_DEFAULT, {"user_id": "u"}),
