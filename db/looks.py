@@ -34,6 +34,11 @@ _GET_OVERDUE_OF = f"""
 {_OVERDUE} WHERE o.order_id = %(order_id)s AND o.payment_id = %(payment_id)s
     AND {_UNPAID_LOOK_AT} <= payfleet_now() - make_interval(secs => %(seconds)s)
 """
+_IS_ANY_OVERDUE = """
+SELECT EXISTS (
+    SELECT FROM live_orders WHERE NOT paid AND look_at <= payfleet_now() - make_interval(secs => %(seconds)s)
+)
+"""
 _GET_NEXT = f"""
 SELECT {_UNPAID_LOOK_AT} FROM live_orders o WHERE o.order_id = %(order_id)s AND o.payment_id = %(payment_id)s
 """  # noqa: S608 - made of constants
@@ -82,6 +87,11 @@ def request_look_if_overdue(connection: Connection, payment: Payment, *, seconds
     overdue = [_Overdue(*row) for row in connection.execute(_GET_OVERDUE_OF, parameters).fetchall()]
     _request(connection, overdue, {payment.id: payment}, correlation_id)
     return bool(overdue)
+
+
+def is_any_overdue(connection: Connection, *, seconds: float) -> bool:
+    """Whether any look has been due for more than these seconds: nobody makes them, or they are too many."""
+    return connection.execute(_IS_ANY_OVERDUE, {"seconds": seconds}).fetchall()[0][0]
 
 
 def get_next_look(connection: Connection, payment: Payment) -> datetime | None:

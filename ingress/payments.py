@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from domain.payment import Payment
     from ingress.auth import Authenticator, Caller
     from ingress.limits import CustomerLimits
+    from ingress.overdue import OverdueLooks
     from ingress.waiting import WaitingRoom
 
 
@@ -60,6 +61,7 @@ def payments_blueprint(
     limits: CustomerLimits,
     waiting_room: WaitingRoom,
     features: Features,
+    overdue: OverdueLooks,
 ) -> Blueprint:
     """Make the routes."""
     routes = Blueprint("payments", __name__)
@@ -94,6 +96,7 @@ def payments_blueprint(
         caller = authenticator.caller()
         with database.connection() as connection:
             payment = readable_payment(connection, caller, payment_id)
+            overdue.notice(connection, payment)
         return answer_unless_known(render_payment(payment), version=payment.version)
 
     return routes

@@ -57,6 +57,7 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "write refunds": (refunds._WRITE, {"ids": IDS, "changes": Jsonb([])}),
     "overdue looks": (looks._GET_OVERDUE, {"limit": 100}),
     "overdue look of a payment": (looks._GET_OVERDUE_OF, {"order_id": "a", "payment_id": IDS[0], "seconds": 60.0}),
+    "any overdue look": (looks._IS_ANY_OVERDUE, {"seconds": 60.0}),
     "next look": (looks._GET_NEXT, {"order_id": "a", "payment_id": IDS[0]}),
     "drop dead looks": (looks._DROP_DEAD, {"keys": ["a", "b"]}),
     "look later": (looks._LOOK_LATER, {"order_ids": ["a", "b"], "payment_ids": IDS, "look_ats": [NOON, NOON]}),

@@ -1,7 +1,7 @@
 """The janitor: what was lost is found, once, by however many look for it."""
 
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -9,7 +9,6 @@ import psycopg
 import pytest
 
 from db import looks, orders, verifications
-from db.clock import advance_test_clock
 from db.connection import Connection, Database
 from domain.payment import Payment, PaymentStatus
 from jobs import janitor
@@ -20,14 +19,9 @@ from jobs.verify import verify_payments
 from tests.jobs.charging import answers, charge
 from tests.jobs.scripted_paystack import ScriptedPaystack
 from tests.patience import eventually
-from tests.stories import accept, job_ids, payment_now, rows, settings_for, transaction_data
+from tests.stories import accept, job_ids, pass_time, payment_now, rows, transaction_data
 
 S = PaymentStatus
-
-
-def pass_time(database: Database, **by: float) -> None:
-    with database.connection() as connection:
-        advance_test_clock(connection, settings=settings_for("postgresql://"), by=timedelta(**by))
 
 
 def opened(context: JobContext, **changes: Any) -> Payment:
