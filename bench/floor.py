@@ -60,6 +60,7 @@ def application() -> Flask:
             callback_url=None,
             metadata={"cart": "c-0000000000"},
             patience=timedelta(hours=24),
+            first_look=timedelta(minutes=4),
         )
         with database.connection() as connection:
             payments.accept_payment(

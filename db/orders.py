@@ -26,19 +26,6 @@ DELETE FROM live_orders o
 USING unnest(%(order_ids)s::text[], %(payment_ids)s::uuid[]) AS given (order_id, payment_id)
 WHERE o.order_id = ANY(%(order_ids)s::text[]) AND o.order_id = given.order_id AND o.payment_id = given.payment_id
 """
-_GET_OVERDUE = """
-SELECT order_id, payment_id FROM live_orders
-WHERE NOT paid AND look_at <= payfleet_now() ORDER BY look_at LIMIT %(limit)s
-"""
-# Whoever holds one of the rows just now is about to change what is true of it, and need not be waited for.
-_LOOK_LATER = """
-WITH overdue AS MATERIALIZED (
-    SELECT order_id FROM live_orders
-    WHERE order_id = ANY(%(order_ids)s::text[]) ORDER BY order_id FOR UPDATE SKIP LOCKED
-)
-UPDATE live_orders SET look_at = payfleet_now() + make_interval(secs => %(seconds)s)
-WHERE order_id = ANY(ARRAY(SELECT order_id FROM overdue))
-"""
 
 
 def get_live_payment(connection: Connection, order_id: str) -> UUID | None:
@@ -68,13 +55,3 @@ def release_orders(tx: Connection, over: Iterable[Payment]) -> None:
     payments = list(over)
     parameters = {"order_ids": [p.order_id for p in payments], "payment_ids": [p.id for p in payments]}
     tx.execute(_RELEASE, parameters)
-
-
-def get_overdue_orders(connection: Connection, *, limit: int) -> dict[str, UUID]:
-    """Read the orders that are held unpaid though their customers' time is over, each with its payment."""
-    return dict(connection.execute(_GET_OVERDUE, {"limit": limit}).fetchall())
-
-
-def look_later(connection: Connection, order_ids: Iterable[str], *, seconds: float) -> None:
-    """Let orders be overdue again only after a while."""
-    connection.execute(_LOOK_LATER, {"order_ids": list(order_ids), "seconds": seconds})

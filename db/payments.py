@@ -47,7 +47,8 @@ WITH fresh AS MATERIALIZED (
     FROM fresh WHERE %(key)s::text IS NULL OR EXISTS (SELECT FROM claimed)
     RETURNING id, created_at, expires_at
 ), live AS (
-    INSERT INTO live_orders (order_id, payment_id, look_at) SELECT %(order_id)s, id, expires_at FROM accepted
+    INSERT INTO live_orders (order_id, payment_id, look_at)
+    SELECT %(order_id)s, id, created_at + %(first_look)s FROM accepted
 ), history AS (
     INSERT INTO payment_history (payment_id, version, fact, status, source, correlation_id, created_at)
     SELECT id, 1, %(fact)s, 'PENDING', %(source)s, %(correlation_id)s, created_at FROM accepted
@@ -114,7 +115,10 @@ FROM change WHERE event IS NOT NULL
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewPayment:
-    """A payment to accept: checked, its e-mail address sealed, not stored yet."""
+    """A payment to accept: checked, its e-mail address sealed, not stored yet.
+
+    `patience` is the time its customer has, `first_look` when Paystack is first asked about it without being asked.
+    """
 
     user_id: str
     order_id: str
@@ -124,6 +128,7 @@ class NewPayment:
     callback_url: str | None
     metadata: Mapping[str, Any]
     patience: timedelta
+    first_look: timedelta
     payment_method_id: UUID | None = None
     save_payment_method: bool = False
 
@@ -176,6 +181,7 @@ def accept_payment(
         "callback_url": new.callback_url,
         "metadata": Jsonb(new.metadata),
         "patience": new.patience,
+        "first_look": new.first_look,
         "payment_method_id": new.payment_method_id,
         "save_payment_method": new.save_payment_method,
         "fact": FactName.ACCEPTED,

@@ -415,6 +415,8 @@ CREATE INDEX events_unpublished_idx ON events USING btree (id) WHERE (published_
 
 CREATE INDEX jobs_dead_all_idx ON jobs USING btree (id) WHERE (state = 'dead'::job_state);
 
+CREATE INDEX jobs_dead_dedupe_idx ON jobs USING btree (dedupe_key) WHERE ((dedupe_key IS NOT NULL) AND (state = 'dead'::job_state));
+
 CREATE INDEX jobs_dead_idx ON jobs USING btree (id) WHERE ((state = 'dead'::job_state) AND (sent_at IS NULL));
 
 CREATE UNIQUE INDEX jobs_dedupe_idx ON jobs USING btree (dedupe_key) WHERE ((dedupe_key IS NOT NULL) AND (state <> 'dead'::job_state));

@@ -16,7 +16,7 @@ from domain.ids import reference_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from datetime import datetime
+    from datetime import datetime, timedelta
     from uuid import UUID
 
     from domain.method import Authorization
@@ -57,6 +57,9 @@ MOVES: Mapping[PaymentStatus, frozenset[PaymentStatus]] = {
 
 PAID = frozenset({_S.SUCCESS, _S.PARTIALLY_REFUNDED, _S.REFUNDED})
 """The statuses that say: the customer's money arrived."""
+
+UNDECIDED = frozenset({_S.PENDING, _S.PROCESSING})
+"""The statuses of a payment whose customer may be about to pay: Paystack is asked about it from time to time."""
 
 LIVE = frozenset({_S.PENDING, _S.PROCESSING, _S.SUCCESS, _S.PARTIALLY_REFUNDED})
 """The statuses in which a payment holds its order: no other payment of that order is accepted."""
@@ -119,6 +122,11 @@ class Payment:
     def reference(self) -> str:
         """The Paystack reference of the transaction the customer is sent to."""
         return reference_of(self.id, self.reference_sequence)
+
+    @property
+    def patience(self) -> timedelta:
+        """The time its customer has from its creation."""
+        return (self.expires_at or self.created_at) - self.created_at
 
 
 class Source(StrEnum):

@@ -20,6 +20,7 @@ from ingress.health import health_blueprint
 from ingress.history import history_blueprint
 from ingress.limits import CustomerLimits
 from ingress.methods import methods_blueprint
+from ingress.overdue import OverdueLooks
 from ingress.payments import payments_blueprint
 from ingress.reference import reference_blueprint
 from ingress.refunds import refunds_blueprint
@@ -62,13 +63,22 @@ def create_app(settings: Settings | None = None) -> Flask:
     room = WaitingRoom(database, _WAITING_PLACES)
     limits = CustomerLimits(settings)
     authenticator = Authenticator(settings, limits)
+    overdue = OverdueLooks()
     app.register_blueprint(
-        payments_blueprint(database, seal, authenticator, limits=limits, waiting_room=room, features=settings.features)
+        payments_blueprint(
+            database,
+            seal,
+            authenticator,
+            limits=limits,
+            waiting_room=room,
+            features=settings.features,
+            overdue=overdue,
+        )
     )
     app.register_blueprint(methods_blueprint(database, seal, authenticator, waiting_room=room, cache=cache))
     app.register_blueprint(history_blueprint(database, authenticator, cache))
     app.register_blueprint(refunds_blueprint(database, authenticator, room))
-    app.register_blueprint(verification_blueprint(database, authenticator, room))
+    app.register_blueprint(verification_blueprint(database, authenticator, room, overdue))
     app.register_blueprint(checkout_blueprint(database, settings.features, settings.paystack_public_key))
     app.register_blueprint(callback_blueprint(database, room, settings.paystack_callback_url))
     app.register_blueprint(webhooks_blueprint(database, seal, settings.paystack_secret_key.get_secret_value().encode()))

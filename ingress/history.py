@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from flask import Blueprint, Response, request
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
-from db import history, refunds
+from db import history, looks, refunds
 from db.cache import CacheKind
 from db.history import HistoryFilter, NextStep, TimelineEntry
 from domain.errors import ErrorCode, RefusedError
@@ -17,13 +17,15 @@ from domain.ids import MalformedIdError, Prefix, parse, pattern_of, show
 from domain.instants import instant
 from domain.jobs import JobKind, JobState, dedupe_key
 from domain.money import Currency
-from domain.payment import Payment, PaymentStatus
+from domain.payment import UNDECIDED, Payment, PaymentStatus
 from domain.rendering import render_payment
 from ingress.bodies import parse as parse_model
 from ingress.envelope import answer
 from ingress.lookup import readable_payment
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from db.cache import Cache
     from db.connection import Connection, Database
     from ingress.auth import Authenticator
@@ -117,12 +119,13 @@ def history_blueprint(database: Database, authenticator: Authenticator, cache: C
             payment = readable_payment(connection, caller, payment_id)
             lines = history.get_timeline(connection, payment.id)
             steps = _next_steps(connection, payment)
+            look_at = looks.get_next_look(connection, payment)
         return answer(
             {
                 "paymentId": show(Prefix.PAYMENT, payment.id),
                 "status": payment.status.lower(),
                 "history": [_render_entry(line) for line in lines],
-                "next": [_render_step(step) for step in steps] or _awaited(payment),
+                "next": [_render_step(step) for step in steps] + _awaited(payment, steps, look_at),
             }
         )
 
@@ -169,11 +172,18 @@ def _next_steps(connection: Connection, payment: Payment) -> list[NextStep]:
     return history.get_next_steps(connection, ids=[payment.id, *given_back], dedupe_keys=keys)
 
 
-def _awaited(payment: Payment) -> list[dict[str, Any]]:
-    """Tell what is waited for when nothing is to be done: the customer, for as long as that one has."""
-    if payment.status not in {PaymentStatus.PENDING, PaymentStatus.PROCESSING}:
+def _awaited(payment: Payment, steps: Sequence[NextStep], look_at: datetime | None) -> list[dict[str, Any]]:
+    """Tell what is waited for where no job is at work: the next look, and the customer for as long as that one has."""
+    if payment.status not in UNDECIDED or any(step.state != JobState.DEAD for step in steps):
         return []
-    return [{"step": "wait_for_customer", "at": instant(payment.expires_at), "attempts": 0, "lastError": None}]
+    awaited = [] if look_at is None else [_wait(JobKind.VERIFY_PAYMENT, look_at)]
+    if not steps and (look_at is None or payment.expires_at is None or look_at <= payment.expires_at):
+        awaited.append(_wait("wait_for_customer", payment.expires_at))
+    return awaited
+
+
+def _wait(step: str, at: datetime | None) -> dict[str, Any]:
+    return {"step": step, "at": instant(at), "attempts": 0, "lastError": None}
 
 
 def _render_entry(line: TimelineEntry) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from db.payments import LiveOrderError, NewPayment
 from domain.channels import Features, offered_channels, patience
 from domain.errors import ErrorCode, RefusedError
 from domain.ids import MalformedIdError, Prefix, parse, show
+from domain.looks import first_look_after
 from domain.method import MethodStatus
 from domain.money import Money
 from domain.payment import PaymentStatus
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from domain.payment import Payment
     from ingress.auth import Authenticator, Caller
     from ingress.limits import CustomerLimits
+    from ingress.overdue import OverdueLooks
     from ingress.waiting import WaitingRoom
 
 
@@ -59,6 +61,7 @@ def payments_blueprint(
     limits: CustomerLimits,
     waiting_room: WaitingRoom,
     features: Features,
+    overdue: OverdueLooks,
 ) -> Blueprint:
     """Make the routes."""
     routes = Blueprint("payments", __name__)
@@ -93,6 +96,7 @@ def payments_blueprint(
         caller = authenticator.caller()
         with database.connection() as connection:
             payment = readable_payment(connection, caller, payment_id)
+            overdue.notice(connection, payment)
         return answer_unless_known(render_payment(payment), version=payment.version)
 
     return routes
@@ -111,6 +115,7 @@ def _new_payment(connection: Connection, wanted: PaymentRequest, seal: Seal, fea
         callback_url=wanted.callback_url,
         metadata=wanted.metadata,
         patience=patience(wanted.currency, channels),
+        first_look=first_look_after(wanted.currency, channels),
         payment_method_id=None if method is None else method.id,
         save_payment_method=wanted.save_payment_method,
     )

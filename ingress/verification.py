@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from db.connection import Connection, Database
     from domain.payment import Payment
     from ingress.auth import Authenticator
+    from ingress.overdue import OverdueLooks
     from ingress.waiting import WaitingRoom
 
 FRESH_SECONDS = 30.0
@@ -37,7 +38,9 @@ _MESSAGE_OF = {
 }
 
 
-def verification_blueprint(database: Database, authenticator: Authenticator, waiting_room: WaitingRoom) -> Blueprint:
+def verification_blueprint(
+    database: Database, authenticator: Authenticator, waiting_room: WaitingRoom, overdue: OverdueLooks
+) -> Blueprint:
     """Make the routes."""
     routes = Blueprint("verification", __name__)
 
@@ -58,6 +61,7 @@ def verification_blueprint(database: Database, authenticator: Authenticator, wai
             if payment is None or not caller.may_read(payment.user_id):
                 raise _no_such_transaction()
             if has_its_answer(payment) or (not seconds and was_seen_lately(connection, payment)):
+                overdue.notice(connection, payment)
                 return answer(render_verification(payment))
             asked_at = request_look(connection, payment)
         headers = {"Location": f"/payments/{show(Prefix.PAYMENT, payment.id)}"}

@@ -18,7 +18,8 @@ from db.verifications import NotedLook
 from domain.errors import ErrorCode
 from domain.ids import payment_of
 from domain.jobs import ClaimedJob, JobKind
-from domain.payment import Charged, Fact, NotPaid, Payment, Source
+from domain.looks import is_given_up
+from domain.payment import Charged, Fact, InProgress, NotPaid, Payment, Source
 from domain.quotas import Lane
 from domain.retry import Failure, FailureKind, Park
 from jobs.applying import Learned, apply_facts
@@ -52,6 +53,11 @@ class Question:
     def expired(self) -> bool:
         """Whether the customer has had all the time there is."""
         return self.payment.expires_at is not None and self.looked_at >= self.payment.expires_at
+
+    @property
+    def given_up(self) -> bool:
+        """Whether what is still unfinished by now counts as not paid."""
+        return is_given_up(self.looked_at - self.payment.created_at, self.payment.patience)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +136,8 @@ def look(paystack: Paystack, question: Question) -> Look:
     if missing is not None:
         error = Failure(FailureKind.TRANSIENT, f"Paystack has no transaction {missing}, which it had opened")
         return Look(question=question, failure=error, error=ErrorCode.PAYSTACK_TRANSACTION_NOT_FOUND)
+    if question.given_up and (fact is None or isinstance(fact, InProgress)):
+        fact = NotPaid(question.payment.reference, expired=True)
     return Look(question=question, fact=fact, gateway_status=gateway_status)
 
 

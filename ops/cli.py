@@ -94,16 +94,17 @@ def worker(
 
 @app.command()
 def scheduler() -> None:
-    """Return lost jobs, keep dead letters in step with the ledger, and create partitions ahead of time."""
+    """Return lost jobs, have payments looked at, keep dead letters in step, and create partitions ahead of time."""
     from workers.dead_letters import DeadLetterQueues
-    from workers.roots import make_database
+    from workers.roots import looks_a_minute, make_database
     from workers.scheduler import run_scheduler
 
     settings = read_settings()
     rabbitmq_url = _rabbitmq_url(settings)
     with make_database(settings, "scheduler") as database, until_signal() as stop:
         letters = DeadLetterQueues(database, rabbitmq_url)
-        run_scheduler(database, settings.database_url.get_secret_value(), stop, letters)
+        url = settings.database_url.get_secret_value()
+        run_scheduler(database, url, stop, looks_a_minute=looks_a_minute(settings), letters=letters)
 
 
 @app.command()

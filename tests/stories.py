@@ -12,6 +12,7 @@ from uuid import UUID
 from pydantic import SecretStr
 
 from db import methods, payments, webhooks
+from db.clock import advance_test_clock
 from db.connection import Database
 from db.methods import SealedAuthorization
 from db.payments import NewPayment
@@ -90,6 +91,7 @@ def try_to_accept(
         callback_url=callback_url,
         metadata=metadata or {},
         patience=timedelta(hours=1),
+        first_look=timedelta(minutes=4),
         payment_method_id=payment_method_id,
         save_payment_method=save_payment_method,
     )
@@ -148,6 +150,12 @@ def payment_now(database: Database, payment_id: UUID) -> Payment:
         payment = payments.get_payment(connection, payment_id)
     assert payment is not None
     return payment
+
+
+def pass_time(database: Database, **by: float) -> None:
+    """Let time pass: `hours=1`."""
+    with database.connection() as connection:
+        advance_test_clock(connection, settings=settings_for("postgresql://"), by=timedelta(**by))
 
 
 def milliseconds(at: datetime) -> int:

@@ -11,6 +11,7 @@ import structlog
 from db.cache import Cache
 from db.connection import Database
 from db.sealing import Seal
+from domain.quotas import KEPT_FOR, Endpoint, Lane
 from jobs.calls import GatewayThreads
 from jobs.circuit import Circuit
 from jobs.context import JobContext
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from domain.settings import Settings
 
 _log = structlog.get_logger(__name__)
+
+_LOOKS_A_MINUTE_MAX = 3_000  # as many as the rounds find without falling behind
 
 
 def make_database(settings: Settings, name: str) -> Database:
@@ -76,3 +79,9 @@ def job_context(settings: Settings) -> Generator[JobContext]:
             refund_duplicates=settings.enable_duplicate_refund,
             services=services,
         )
+
+
+def looks_a_minute(settings: Settings) -> int:
+    """How many payments a minute Paystack may be asked about unasked: what is kept of its quota for such questions."""
+    kept = settings.rate_limits[Endpoint.VERIFY] * KEPT_FOR[Endpoint.VERIFY][Lane.VERIFICATION]
+    return min(int(kept), _LOOKS_A_MINUTE_MAX)

@@ -1,7 +1,6 @@
-"""The clockwork: returns what was lost, has Paystack asked about what is overdue, looks after dead letters, and more.
+"""The clockwork: when the janitor's rounds are made (see `jobs/janitor.py`), dead letters looked through, and more.
 
-Any number may run; one of them leads. The sweeper is no job itself: a job that brings lost jobs back could get lost
-like any other.
+Any number may run; one of them leads.
 """
 
 # APScheduler ships no types: what comes from it is unknown to the type checker.
@@ -15,9 +14,9 @@ import psycopg
 import structlog
 from apscheduler.schedulers.background import BackgroundScheduler
 
-from db import jobs, orders, verifications
 from db.clock import ensure_partitions
 from domain.errors import UnavailableError
+from jobs import janitor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,12 +27,8 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS = 5
-UNCLAIMED_SECONDS = 60.0  # a message unclaimed for this long is taken for lost; a second one does no harm
-_SWEEP_ROWS_MAX = 5_000
 LETTERS_SECONDS = 5
 LOOK_SECONDS = 10
-_LOOKS_MAX = 100  # in one tick: at most 600 a minute, and Paystack takes 3,000 questions
-_LOOK_AGAIN_SECONDS = 3_600.0
 _PARTITION_SECONDS = 3_600
 _LEADER_KEY = 0x70667363  # "pfsc"; any number that nobody else on this database uses
 _TRY_LEAD = "SELECT pg_try_advisory_lock(%s)"
@@ -82,34 +77,25 @@ class Leadership:
             self._connection = None
 
 
-def sweep_once(database: Database, *, unclaimed_seconds: float = UNCLAIMED_SECONDS) -> int:
-    """Make jobs ready again whose message or whose run was lost; returns how many."""
-    with database.connection() as connection:
-        returned = jobs.return_lost_jobs(connection, unclaimed_seconds=unclaimed_seconds, limit=_SWEEP_ROWS_MAX)
-    if returned:
-        _log.warning("sweeper.returned", jobs=returned)
-    return returned
-
-
-def look_once(database: Database) -> int:
-    """Have Paystack asked about payments whose customers' time is over; returns how many.
-
-    That ends those nobody has paid, which frees their orders, and finds those whose webhook never came.
-    """
-    # Each statement commits by itself, the looks first: a scheduler that dies in between asks for them once more, and
-    # the second request joins the first.
-    with database.connection() as connection:
-        overdue = orders.get_overdue_orders(connection, limit=_LOOKS_MAX)
-        for payment_id in overdue.values():
-            verifications.request_look(connection, payment_id, correlation_id="scheduler")
-        orders.look_later(connection, overdue, seconds=_LOOK_AGAIN_SECONDS)
-    return len(overdue)
-
-
 def run_scheduler(
-    database: Database, database_url: str, stop: threading.Event, letters: DeadLetterQueues | None = None
+    database: Database,
+    database_url: str,
+    stop: threading.Event,
+    *,
+    looks_a_minute: int,
+    letters: DeadLetterQueues | None = None,
 ) -> None:
-    """Tick until told to stop, whenever this process leads; without a RabbitMQ there are no `letters` to look after."""
+    """Tick until told to stop, whenever this process leads.
+
+    Args:
+        database: what is looked after.
+        database_url: its address, for the lead.
+        stop: ends it.
+        looks_a_minute: bounds the looks at Paystack that nobody asked for.
+        letters: RabbitMQ's dead-letter queues; None without a RabbitMQ.
+
+    """
+    looks_max = max(1, looks_a_minute * LOOK_SECONDS // 60)
     leadership = Leadership(database_url)
 
     def partition() -> None:
@@ -133,8 +119,10 @@ def run_scheduler(
         executors={name: {"type": "threadpool", "max_workers": 1} for name in ("default", "rabbitmq")},
         job_defaults={"misfire_grace_time": None, "coalesce": True, "max_instances": 1},
     )
-    scheduler.add_job(when_leading(lambda: sweep_once(database)), "interval", seconds=SWEEP_SECONDS)
-    scheduler.add_job(when_leading(lambda: look_once(database)), "interval", seconds=LOOK_SECONDS)
+    scheduler.add_job(when_leading(lambda: janitor.sweep_once(database)), "interval", seconds=SWEEP_SECONDS)
+    scheduler.add_job(
+        when_leading(lambda: janitor.look_once(database, limit=looks_max)), "interval", seconds=LOOK_SECONDS
+    )
     scheduler.add_job(when_leading(partition), "interval", seconds=_PARTITION_SECONDS)
     if letters is not None:
         scheduler.add_job(when_leading(letters.run_once), "interval", seconds=LETTERS_SECONDS, executor="rabbitmq")

@@ -122,7 +122,10 @@ TIMELINE: dict[str, Any] = {
             "at": "2026-11-23T07:29:00.312Z",
         },
     ],
-    "next": [{"step": "wait_for_customer", "at": "2026-11-24T07:29:00.100Z", "attempts": 0, "lastError": None}],
+    "next": [
+        {"step": "verify_payment", "at": "2026-11-23T07:33:00.100Z", "attempts": 0, "lastError": None},
+        {"step": "wait_for_customer", "at": "2026-11-24T07:29:00.100Z", "attempts": 0, "lastError": None},
+    ],
 }
 CHECKOUT: dict[str, Any] = {
     "publicKey": "pk_test_0123456789",

@@ -14,7 +14,7 @@ from workers.broker import in_process_broker
 from workers.process import run_worker
 from workers.publishing import InProcessPublisher
 from workers.relay import Relay
-from workers.roots import job_context, make_database
+from workers.roots import job_context, looks_a_minute, make_database
 from workers.scheduler import run_scheduler
 
 
@@ -28,7 +28,12 @@ def main() -> None:
         relay = Relay(database, InProcessPublisher(broker), settings.rabbitmq_exchange)
         beside = [
             threading.Thread(target=relay.run, args=(stop,), name="relay"),
-            threading.Thread(target=run_scheduler, args=(database, url, stop), name="scheduler"),
+            threading.Thread(
+                target=run_scheduler,
+                args=(database, url, stop),
+                kwargs={"looks_a_minute": looks_a_minute(settings)},
+                name="scheduler",
+            ),
         ]
         for thread in beside:
             thread.start()

@@ -13,6 +13,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
+from db import connection
 from db.connection import Database
 from domain.payment import Payment
 from domain.settings import Settings
@@ -60,6 +61,17 @@ def cut_off(make_app: MakeApp, monkeypatch: pytest.MonkeyPatch) -> FlaskClient:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
     return make_app(settings_for(f"postgresql://nobody@127.0.0.1:{port}/none")).test_client()
+
+
+@pytest.fixture
+def app_with(make_app: MakeApp, migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], FlaskClient]:
+    """The application on sessions with one more option."""
+
+    def make(option: str) -> FlaskClient:
+        monkeypatch.setattr(connection, "_SESSION_OPTIONS", f"{connection._SESSION_OPTIONS} -c {option}")
+        return make_app(settings_for(migrated_url)).test_client()
+
+    return make
 
 
 @pytest.fixture

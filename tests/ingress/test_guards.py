@@ -6,21 +6,20 @@ from contextlib import contextmanager
 from typing import Any, LiteralString
 
 import psycopg
-import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 
-from db import connection, payments
+from db import payments
 from db.connection import Database
 from db.payments import SourcedChange
 from domain.errors import ErrorCode
 from domain.ids import Prefix, parse
 from domain.payment import ChargeFailed, Source
 from domain.state_machine import apply
-from tests.ingress.conftest import ORDER, MakeApp, bearer
+from tests.ingress.conftest import ORDER, bearer
 from tests.ingress.test_input import in_envelope, refused
 from tests.patience import eventually
-from tests.stories import payment_now, rows, settings_for
+from tests.stories import payment_now, rows
 
 
 def post(client: FlaskClient, key: str | None = None, **changes: Any) -> Any:
@@ -87,17 +86,6 @@ def under_way(url: str, statement: LiteralString) -> Generator[psycopg.Connectio
     with psycopg.connect(url) as other:
         other.execute(statement)
         yield other
-
-
-@pytest.fixture
-def app_with(make_app: MakeApp, migrated_url: str, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], FlaskClient]:
-    """The application on sessions with one more option."""
-
-    def make(option: str) -> FlaskClient:
-        monkeypatch.setattr(connection, "_SESSION_OPTIONS", f"{connection._SESSION_OPTIONS} -c {option}")
-        return make_app(settings_for(migrated_url)).test_client()
-
-    return make
 
 
 KEY_UNDER_WAY = """

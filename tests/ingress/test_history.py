@@ -1,6 +1,7 @@
 """A user's payments page by page, and the timeline of one payment with its next step."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -14,13 +15,16 @@ from db import history
 from db.connection import Database
 from domain.errors import ErrorCode
 from domain.ids import Prefix, parse, show
+from domain.instants import instant
 from domain.money import Currency
-from domain.payment import Charged, ChargeFailed, Fact, Instrument, NotPaid, Payment, Source
+from domain.payment import Charged, ChargeFailed, Fact, InProgress, Instrument, NotPaid, Payment, Source
 from jobs.applying import Learned, apply_facts
 from jobs.context import JobContext
+from jobs.janitor import look_once
+from jobs.verify import verify_payments
 from tests.ingress.conftest import MakeApp, bearer, token
 from tests.ingress.test_input import in_envelope, refused
-from tests.stories import accept, rows, settings_for
+from tests.stories import accept, job_ids, pass_time, rows, settings_for
 
 BAD = ErrorCode.INVALID_REQUEST
 
@@ -207,6 +211,10 @@ def timeline(client: FlaskClient, payment_id: UUID) -> dict[str, Any]:
     return in_envelope(answer)["data"]
 
 
+def steps(client: FlaskClient, payment: Payment) -> list[tuple[str, str]]:
+    return [(step["step"], step["at"]) for step in timeline(client, payment.id)["next"]]
+
+
 def test_the_timeline_tells_each_fact_with_its_source_and_the_next_step(
     client: FlaskClient, context: JobContext, database: Database
 ) -> None:
@@ -225,15 +233,31 @@ def test_the_timeline_tells_each_fact_with_its_source_and_the_next_step(
     assert (told["status"], told["next"]) == ("failed", [])
 
 
-def test_a_payment_that_waits_for_its_customer_says_until_when(client: FlaskClient, database: Database) -> None:
+def test_a_payment_that_waits_for_its_customer_says_until_when_and_when_it_is_looked_at(
+    client: FlaskClient, context: JobContext, database: Database
+) -> None:
     payment = accept(database)
     rows(database, "DELETE FROM jobs")
     shown = in_envelope(client.get(f"/payments/{show(Prefix.PAYMENT, payment.id)}", headers=bearer()))["data"]
-    (step,) = timeline(client, payment.id)["next"]
-    assert (step["step"], step["at"]) == ("wait_for_customer", shown["expiresAt"])
+    assert steps(client, payment) == [
+        ("verify_payment", instant(payment.created_at + timedelta(minutes=4))),
+        ("wait_for_customer", shown["expiresAt"]),
+    ]
+    pass_time(database, minutes=50)
+    look_once(database, limit=1)
+    assert [step for step, _ in steps(client, payment)] == ["verify_payment"], "which is made now"
+    verify_payments(context, job_ids(database, "verify_payment"))
+    assert steps(client, payment) == [("verify_payment", shown["expiresAt"]), ("wait_for_customer", shown["expiresAt"])]
+    learn(context, payment, InProgress(payment.reference))
+    pass_time(database, minutes=10)
+    look_once(database, limit=1)
+    rows(database, "DELETE FROM jobs")
+    ((step, at),) = steps(client, payment)
+    assert step == "verify_payment"
+    assert at > shown["expiresAt"], "the customer is not waited for any more"
 
 
-def test_a_job_that_failed_tells_its_tries_and_a_dead_one_waits_for_a_person(
+def test_a_job_that_failed_tells_its_tries_and_a_dead_one_waits_for_a_person_or_for_the_next_look(
     client: FlaskClient, database: Database
 ) -> None:
     payment = accept(database)
@@ -241,8 +265,9 @@ def test_a_job_that_failed_tells_its_tries_and_a_dead_one_waits_for_a_person(
     (step,) = timeline(client, payment.id)["next"]
     assert (step["step"], step["attempts"], step["lastError"]) == ("initialize_payment", 3, "initialize: HTTP 502")
     rows(database, "UPDATE jobs SET state = 'dead'")
-    (step,) = timeline(client, payment.id)["next"]
+    step, look = timeline(client, payment.id)["next"]
     assert (step["step"], step["at"], step["attempts"]) == ("wait_for_operator", None, 3)
+    assert (look["step"], look["attempts"]) == ("verify_payment", 0)
 
 
 def test_a_verification_that_was_asked_for_is_a_next_step(

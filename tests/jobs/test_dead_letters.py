@@ -27,6 +27,7 @@ from jobs import dead_letters
 from jobs.context import JobContext
 from jobs.dead_letters import Operator, Outcome, Pace, Result, discard_jobs, find_dead_jobs, retry_jobs
 from jobs.initialize import initialize_payments
+from jobs.janitor import look_once
 from jobs.refund_checks import check_refunds
 from jobs.refunds import send_refunds
 from jobs.verify import verify_payments
@@ -46,7 +47,6 @@ from tests.stories import (
     store_webhook,
     transaction_data,
 )
-from workers.scheduler import look_once
 
 EVERYTHING = Wanted()
 
@@ -288,7 +288,7 @@ def test_a_discarded_initialization_leaves_a_payment_that_still_ends(operator: O
     assert acts(database, payment.id) == [("ada", "job.discarded")]
     assert details(database, payment.id)["reason"] == "the shop has closed"
     pass_time(database, 3_601)
-    assert look_once(database) == 1
+    assert look_once(database, limit=100) == 1
     verify_payments(context, job_ids(database, "verify_payment"))
     assert payment_now(database, payment.id).status is PaymentStatus.ABANDONED
 

@@ -492,7 +492,11 @@ def test_a_running_scheduler_looks_after_them(
     relay.run_once()
     reject(channel)
     stop = threading.Event()
-    thread = threading.Thread(target=run_scheduler, args=(database, migrated_url, stop, queues))
+    thread = threading.Thread(
+        target=run_scheduler,
+        args=(database, migrated_url, stop),
+        kwargs={"looks_a_minute": 60, "letters": queues},
+    )
     thread.start()
     try:
         eventually(lambda: job_now(database, job) == ("ready", 0, 1, REJECTED))

@@ -20,6 +20,7 @@ from domain.ids import Prefix, parse
 from domain.jobs import JobKind, Queue
 from domain.payment import Payment
 from domain.retry import Park
+from jobs.janitor import sweep_once
 from tests.stories import (
     EXCHANGE,
     accept,
@@ -34,7 +35,6 @@ from tests.workers.flagging import flag
 from tests.workers.letters import one_message, received
 from workers.publishing import ConfirmingPublisher
 from workers.relay import IDS_PER_MESSAGE_MAX, Relay
-from workers.scheduler import sweep_once
 
 
 def states(database: Database) -> set[str]:
