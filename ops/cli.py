@@ -11,6 +11,7 @@ import typer
 from domain.errors import PayfleetError, SettingsError
 from domain.jobs import Queue
 from domain.settings import Settings, load
+from ops.books import check_books
 from ops.http_server import REQUEST_THREADS
 from ops.logs import configure_logs
 from ops.signals import until_signal
@@ -22,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(check_books)
 
 # The modules of a process are imported inside its command: `payfleet --help` and `payfleet migrate` stay quick, and the
 # sandbox runs without a database driver.
