@@ -12,6 +12,7 @@ from domain.errors import PayfleetError, SettingsError
 from domain.jobs import Queue
 from domain.settings import Settings
 from ops import dead_letters
+from ops.books import check_books
 from ops.environment import read_settings
 from ops.http_server import REQUEST_THREADS
 from ops.signals import until_signal
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(check_books)
 
 app.add_typer(dead_letters.app, name="dead")
 

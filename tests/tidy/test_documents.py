@@ -1,7 +1,7 @@
 """The documents say what the code has: every setting, code, queue, job, event and command, and none besides.
 
 Mentioning is enough to count as documented. What is listed is held to exist: in .env.example every name, in
-the documents every first cell of a table headed Setting, Error code, Queue, Job, Event or Command, every
+the documents every first cell of a table headed Setting, Error code, Queue, Job, Event, Command or Check, every
 `payfleet …` in code, and every `GET /…` that is not Paystack's.
 """
 
@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
+from domain.books import RULES, Check
 from domain.errors import ErrorCode
 from domain.events import EventType
 from domain.jobs import JobKind, Queue
@@ -48,6 +49,7 @@ HELD_BY_TABLES = {
     "job": {kind.value for kind in JobKind},
     "event": {event.value for event in EventType},
     "command": COMMANDS,
+    "check": {check.value for check in Check},
 }
 
 
@@ -104,6 +106,12 @@ def test_everything_is_documented(kind: str) -> None:
         name for name in HELD_BY_TABLES[kind] if not re.search(rf"`(payfleet )?{re.escape(name)}\b", EVERYTHING_WRITTEN)
     }
     assert not missing, f"no document speaks of {kind} {sorted(missing)}; say what it is for, in docs/ or README.md"
+
+
+@pytest.mark.parametrize("check", Check)
+def test_the_page_of_the_books_has_each_check_in_the_words_of_the_command(check: Check) -> None:
+    rule = RULES[check]
+    assert f"| `{check}` | {rule.meaning} | {rule.remedy} |" in DOCUMENTS[ROOT / "docs" / "books.md"]
 
 
 @pytest.mark.parametrize("code", ErrorCode)
