@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _GET = """
 SELECT name, failures, last_error, opened_at, generation,
     -- Negative once its time is over; "greatest" would make nothing of a null.
-    extract(epoch FROM open_until - payfleet_now())::float8
+    extract(epoch FROM open_until - payfleet_now())::float8,
+    extract(epoch FROM probe_until - payfleet_now())::float8
 FROM circuits WHERE name = %(name)s OR %(name)s::text IS NULL ORDER BY name
 """
 _TAKE_PROBE = """
@@ -50,7 +51,7 @@ WHERE name = %(name)s AND generation = %(generation)s AND (open_until IS NULL OR
 class CircuitRow:
     """A circuit: closed while `open_seconds` is None; open, it takes no call for so many seconds, and then one probe.
 
-    `open_seconds` is negative once the time is over.
+    `open_seconds` is negative once the time is over; `probe_seconds` is how long a probe may still be under way.
     """
 
     name: str
@@ -59,6 +60,7 @@ class CircuitRow:
     opened_at: datetime | None = None
     generation: int = 0
     open_seconds: float | None = None
+    probe_seconds: float | None = None
 
 
 def get_circuit(connection: Connection, name: str) -> CircuitRow:

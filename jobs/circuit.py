@@ -28,7 +28,7 @@ FAILURES_MAX = 5
 OPEN_SECONDS = 5.0
 OPEN_SECONDS_MAX = 30.0
 _PROBE_LEASE_SECONDS = 45.0  # longer than the longest call
-_PROBE_PAUSE_SECONDS = 1.0  # while somebody else's probe is under way
+_PROBE_PAUSE_SECONDS = 10.0  # while somebody's probe is under way: it may hang for as long as the longest call
 _READ_AGAIN_SECONDS = 0.5  # how long a worker may go on sending after another one has opened the circuit
 
 
@@ -60,23 +60,26 @@ class Circuit:
         self._lock = threading.Lock()
         self._generation = 0
         self._open_until: float | None = None
+        self._probe_until = float("-inf")
         self._failing = False
-        self._read_again_at = self._probe_again_at = float("-inf")
+        self._read_again_at = float("-inf")
 
     def admit(self) -> Pass | Open:
         """Ask to make a call."""
-        self._read_if_due()
-        open_until = self._open_until
-        if open_until is None:
-            return Pass(self._generation)
-        left = open_until - time.monotonic()
-        return Open(left) if left > 0 else self._probe()
+        seconds = self.seconds_open()
+        if seconds > 0:
+            return Open(seconds)
+        return Pass(self._generation) if self._open_until is None else self._probe()
 
     def seconds_open(self) -> float:
         """How long nothing will be sent, as far as is known; 0 when a call might pass."""
         self._read_if_due()
-        open_until = self._open_until
-        return 0.0 if open_until is None else max(0.0, open_until - time.monotonic())
+        open_until, now = self._open_until, time.monotonic()
+        if open_until is None:
+            return 0.0
+        if open_until > now:
+            return open_until - now
+        return _PROBE_PAUSE_SECONDS if self._probe_until > now else 0.0
 
     def worked(self, leave: Pass) -> None:
         """Tell that a call was answered."""
@@ -129,21 +132,24 @@ class Circuit:
             if row.open_seconds is not None and self._open_until is None:
                 _log.warning("circuit.open", circuit=self.name, error=row.last_error)
             self._generation = row.generation
-            self._open_until = None if row.open_seconds is None else time.monotonic() + row.open_seconds
+            now = time.monotonic()
+            self._open_until = None if row.open_seconds is None else now + row.open_seconds
+            self._probe_until = now + (row.probe_seconds or 0.0)
             self._failing = self._failing or row.failures > 0
 
     def _probe(self) -> Pass | Open:
         with self._lock:
-            if time.monotonic() < self._probe_again_at:
+            if time.monotonic() < self._probe_until:
                 return Open(_PROBE_PAUSE_SECONDS)
-            self._probe_again_at = time.monotonic() + _PROBE_PAUSE_SECONDS
+            # The other threads need not ask as well; what is read next sets it right.
+            self._probe_until = time.monotonic() + _PROBE_LEASE_SECONDS
         try:
             with self._database.connection() as connection:
                 generation = circuits.take_probe(connection, self.name, lease_seconds=_PROBE_LEASE_SECONDS)
         except UnavailableError:
             generation = None
+        self._forget()  # somebody else may have taken it, or ended it meanwhile
         if generation is None:
-            self._forget()  # somebody's probe may have ended it meanwhile
             return Open(_PROBE_PAUSE_SECONDS)
         _log.info("circuit.probe", circuit=self.name)
         return Pass(generation, is_probe=True)

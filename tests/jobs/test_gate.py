@@ -208,6 +208,10 @@ def test_what_is_not_sent_uses_up_no_quota(guarded: Worker, paystack: ScriptedPa
     break_down(paystack, context.paystack)
     for n in range(3):
         assert isinstance(context.paystack.verify(f"r{n}"), NotNow)
+    pass_time(context.database, OPEN_SECONDS + 1)
+    assert isinstance(Circuit(context.database, PAYSTACK).admit(), circuit_module.Pass), "another worker's probe"
+    for n in range(3):
+        assert isinstance(context.paystack.verify(f"r{n}"), NotNow)
     assert _used(context, Endpoint.VERIFY) == {}
 
 
