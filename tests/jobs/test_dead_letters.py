@@ -142,6 +142,13 @@ def test_each_filter_narrows(database: Database) -> None:
     assert found(kind="verify_payment", queue="payments") == []
 
 
+def test_a_job_is_known_to_have_died_when_it_did_not_when_it_was_due(database: Database) -> None:
+    payment = accept(database)
+    pass_time(database, 3_600)
+    job = bury(database, payment.id)
+    assert job.died_at - job.created_at >= timedelta(hours=1)
+
+
 # Retrying
 
 

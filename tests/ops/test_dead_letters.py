@@ -2,6 +2,8 @@
 
 import getpass
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 from uuid import UUID
@@ -19,7 +21,17 @@ from ops import dead_letters
 from ops.cli import app
 from tests.burying import bury, job_now
 from tests.refunding import ask_refund, pass_time, pay
-from tests.stories import accept, event_body, job_ids, settings_for, store_webhook, transaction_data
+from tests.stories import (
+    ENCRYPTION_KEY,
+    JWT_SECRET,
+    SECRET_KEY,
+    accept,
+    event_body,
+    job_ids,
+    settings_for,
+    store_webhook,
+    transaction_data,
+)
 
 Run = Callable[..., Result]
 ERROR = "Paystack has no transaction {}, which it had opened"
@@ -231,6 +243,26 @@ def test_what_may_not_be_discarded_is_said_and_left(database: Database, run: Run
 @pytest.mark.parametrize(("option", "value"), [("--since", "yesterday"), ("--rate", "0")])
 def test_an_option_that_means_nothing_is_a_mistake_of_the_callers(run: Run, option: str, value: str) -> None:
     assert run("retry", "--kind", "send_refund", option, value).exit_code == 2
+
+
+def test_a_mistake_ends_the_command_in_one_line(database: Database, migrated_url: str) -> None:
+    job = dead_initialization(database)
+    env = {
+        "DATABASE_URL": migrated_url,
+        "PAYSTACK_SECRET_KEY": SECRET_KEY,
+        "JWT_SECRET": JWT_SECRET,
+        "ENCRYPTION_KEY": ENCRYPTION_KEY,
+    }
+
+    def payfleet(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "ops", "dead", *arguments]
+        return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+    mistaken = payfleet("retry")
+    assert (mistaken.returncode, mistaken.stdout, mistaken.stderr.count("\n")) == (2, "", 1)
+    assert mistaken.stderr.startswith("payfleet: name the jobs that are meant")
+    shown = payfleet("show", named(job))
+    assert (shown.returncode, json.loads(shown.stdout)["jobId"]) == (0, named(job))
 
 
 def test_a_user_without_a_name_must_say_who_acts(database: Database, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,12 @@ def letters_in(channel: BlockingChannel, queue: str = XQ) -> list[Letter]:
     return found
 
 
+def deliveries(letter: Letter) -> int:
+    """How often a letter was taken out and put back before."""
+    headers: Any = letter.properties.headers or {}
+    return headers.get("x-delivery-count", 0)
+
+
 def announced_ids(channel: BlockingChannel, queue: str = XQ) -> list[UUID]:
     return sorted(id_ for letter in letters_in(channel, queue) for id_ in letter.ids)
 
@@ -129,10 +135,7 @@ def test_a_job_that_is_dead_stays_announced_and_its_letter_is_left_alone(
     dead = some_dead(database, 3)
     announce(relay, channel, 3)
     assert [queues.run_once() for _ in range(3)] == [Counts()] * 3
-    first = take(channel, XQ)
-    assert first is not None
-    assert not (first.properties.headers or {}).get("x-delivery-count"), "nobody has taken it out in between"
-    channel.basic_nack(first.delivery_tag, requeue=True)
+    assert [deliveries(letter) for letter in letters_in(channel)] == [0, 0, 0], "nobody has taken them out in between"
     assert announced_ids(channel) == dead
 
 
@@ -144,9 +147,10 @@ def test_what_an_operator_has_decided_about_leaves(
     ada = Operator(database=database, seal=seal(), live=False, name="ada")
     list(retry_jobs(ada, [retried], wanted=Wanted(), rate=10))
     list(discard_jobs(ada, [discarded], wanted=Wanted(), reason="a test"))
+    relay.run_once()
     assert queues.run_once() == Counts(removed=2)
     assert announced_ids(channel) == [stays]
-    assert job_now(database, retried) == ("ready", 1, 0, None), "a letter of its past does nothing to it"
+    assert job_now(database, retried) == ("sent", 1, 0, None), "a letter of its past does nothing to it"
 
 
 def test_a_retried_job_that_dies_again_is_announced_once(
@@ -173,6 +177,7 @@ def test_a_dead_job_whose_letter_was_never_sent_or_purged_is_announced_again(
     else:
         with database.connection() as connection:  # marked, committed, and then the relay died
             ledger.take_dead_jobs(connection, limit=10)
+    queues._next_full_look.clear()
     assert queues.run_once() == Counts(), "a relay may be about to send them"
     pass_time(database, dead_letters.ANNOUNCING_SECONDS + 1)
     assert queues.run_once() == Counts(announced_again=2)
@@ -233,11 +238,28 @@ def test_of_a_crowd_only_the_front_is_looked_through_and_nobody_behind_it_is_mis
     announce(relay, channel, 5)
     pass_time(database, dead_letters.ANNOUNCING_SECONDS + 1)
     queues = make_queues()
-    assert [queues.run_once() for _ in range(2)] == [Counts(), Counts()]
+    assert [queues.run_once() for _ in range(3)] == [Counts()] * 3
+    looked_through = [letter for letter in letters_in(channel) if deliveries(letter)]
+    assert [deliveries(letter) for letter in looked_through] == [1, 1, 1], "and not again and again"
     assert announced_ids(channel) == dead
     ada = Operator(database=database, seal=seal(), live=False, name="ada")
     list(retry_jobs(ada, dead, wanted=Wanted(), rate=10))
     assert [queues.run_once().removed for _ in range(3)] == [3, 2, 0]
+
+
+def test_those_behind_a_crowd_of_the_past_are_not_taken_for_missing(
+    database: Database, make_queues: Callable[[], DeadLetterQueues], relay: Relay, channel: BlockingChannel,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(dead_letters, "LETTERS_MAX", 3)
+    for _ in range(3):
+        publish_dead_letter(channel, uuid4())
+    dead = some_dead(database, 2)
+    announce(relay, channel, 5)
+    pass_time(database, dead_letters.ANNOUNCING_SECONDS + 1)
+    queues = make_queues()
+    assert [queues.run_once() for _ in range(2)] == [Counts(removed=3), Counts()]
+    assert announced_ids(channel) == dead
 
 
 # Messages that workers rejected
@@ -346,7 +368,9 @@ def test_a_rejected_message_whose_job_needs_nothing_just_leaves(
     before = job_now(database, job)
     assert queues.run_once() == Counts(removed=1)
     assert job_now(database, job) == before
-    assert announced_ids(channel) == ([job] if fate == "dead" else [])
+    stays = letters_in(channel)
+    assert [letter.ids for letter in stays] == ([[job]] if fate == "dead" else [])
+    assert not any("x-death" in (letter.properties.headers or {}) for letter in stays), "only the relay's own letter"
 
 
 def test_a_batch_that_was_rejected_is_taken_apart(
@@ -382,7 +406,7 @@ def test_what_cannot_be_read_is_kept_for_a_person_and_not_looked_at_again_and_ag
     assert [queues.run_once() for _ in range(3)] == [Counts(unreadable=1)] * 3
     (letter,) = letters_in(channel)
     assert letter.body == body
-    assert (letter.properties.headers or {})["x-delivery-count"] == 1, "looked at once"
+    assert deliveries(letter) == 1, "looked at once"
     channel.queue_purge(XQ)
     assert queues.run_once() == Counts()
 
@@ -395,23 +419,31 @@ def test_it_is_said_once_that_something_cannot_be_read(
     channel.basic_publish("", XQ, b"secret")
     eventually(lambda: depth(channel) == 1)
     for _ in range(3):
+        queues._next_full_look.clear()
         queues.run_once()
         eventually(lambda: depth(channel) == 1)
     assert said == [("dead_letters.unreadable", {"queue": XQ, "letters": 1})]
 
 
-def test_headers_that_nobody_expected_are_no_obstacle(
-    database: Database, queues: DeadLetterQueues, relay: Relay, channel: BlockingChannel
+@pytest.mark.parametrize(
+    ("deaths", "cause"),
+    [
+        ("odd", "for no known reason"),
+        ([], "for no known reason"),
+        ([5], "for no known reason"),
+        ([{"reason": "delivery_limit", "count": 1}], "delivery_limit"),
+    ],
+)
+def test_why_rabbitmq_gave_a_message_up_is_told_however_it_says_so(
+    database: Database, queues: DeadLetterQueues, relay: Relay, channel: BlockingChannel, deaths: Any, cause: str
 ) -> None:
     job = accept(database).id
     relay.run_once()
     body = one_message(channel, Queue.PAYMENTS).body
-    odd: list[Any] = ["odd", [], [5], [{"reason": "delivery_limit"}]]
-    for deaths in odd:
-        channel.basic_publish("", XQ, body, pika.BasicProperties(headers={"x-death": deaths}))
-    eventually(lambda: depth(channel) == 4)
-    assert queues.run_once() == Counts(returned=1, removed=4)
-    assert job_now(database, job) == ("ready", 0, 1, "RabbitMQ gave up its message: delivery_limit")
+    channel.basic_publish("", XQ, body, pika.BasicProperties(headers={"x-death": deaths}))
+    eventually(lambda: depth(channel) == 1)
+    assert queues.run_once() == Counts(returned=1, removed=1)
+    assert job_now(database, job) == ("ready", 0, 1, f"RabbitMQ gave up its message: {cause}")
 
 
 # Crashes and company

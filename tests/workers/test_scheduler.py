@@ -36,6 +36,14 @@ def test_a_leader_whose_connection_is_cut_leads_no_more_until_it_is_elected_agai
     other.give_up()
 
 
+def test_two_threads_of_a_process_lead_together(migrated_url: str) -> None:
+    for _ in range(5):
+        leadership = Leadership(migrated_url)
+        with ThreadPoolExecutor(2) as threads:
+            assert list(threads.map(lambda _, one=leadership: one.is_mine(), range(2))) == [True, True]
+        leadership.give_up()
+
+
 def test_without_postgres_nobody_leads() -> None:
     assert not Leadership("postgresql://nobody@127.0.0.1:1/none").is_mine()
 
