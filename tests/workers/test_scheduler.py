@@ -1,6 +1,7 @@
 """The clockwork: one leads, what was lost comes back, and standing still for months leaves partitions."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
