@@ -228,7 +228,7 @@ WHERE {_among("a.payment_id")} AND a.outcome = 'unknown' AND a.sent_at < {_LONG_
 """  # noqa: S608 - too
 _WEBHOOK_UNREAD = f"""
 SELECT id, 'received ' || received_at FROM webhook_events
-WHERE verdict = 'received' AND received_at < {_LONG_AGO} ORDER BY received_at LIMIT %(limit)s
+WHERE verdict = 'received' AND id < payfleet_uuid7_floor({_LONG_AGO}) ORDER BY id LIMIT %(limit)s
 """  # noqa: S608 - too
 _JOB_OVERDUE = f"""
 (SELECT id, kind || ' due since ' || run_at FROM jobs

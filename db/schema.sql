@@ -429,7 +429,11 @@ CREATE INDEX live_orders_overdue_idx ON live_orders USING btree (look_at) WHERE 
 
 CREATE INDEX payment_attempts_payment_idx ON payment_attempts USING btree (payment_id);
 
+CREATE INDEX payment_attempts_unknown_idx ON payment_attempts USING btree (payment_id) WHERE (outcome = 'unknown'::attempt_outcome);
+
 CREATE UNIQUE INDEX payment_methods_default_idx ON payment_methods USING btree (user_id) WHERE is_default;
+
+CREATE INDEX payment_methods_pending_idx ON payment_methods USING btree (id) WHERE (status = 'PENDING'::payment_method_status);
 
 CREATE INDEX payment_methods_user_idx ON payment_methods USING btree (user_id, id);
 
@@ -441,11 +445,13 @@ CREATE UNIQUE INDEX refunds_gateway_idx ON refunds USING btree (gateway_refund_i
 
 CREATE UNIQUE INDEX refunds_one_unsettled_idx ON refunds USING btree (gateway_transaction_id) WHERE is_unsettled;
 
+CREATE INDEX refunds_open_idx ON refunds USING btree (id) WHERE (status = ANY (ARRAY['PENDING'::refund_status, 'PROCESSING'::refund_status, 'NEEDS_ATTENTION'::refund_status]));
+
 CREATE INDEX refunds_payment_idx ON refunds USING btree (payment_id, id);
 
 CREATE UNIQUE INDEX refunds_surplus_idx ON refunds USING btree (gateway_transaction_id) WHERE (is_surplus AND (status <> 'FAILED'::refund_status));
 
-CREATE INDEX webhook_events_received_idx ON webhook_events USING btree (received_at) WHERE (verdict = 'received'::webhook_verdict);
+CREATE INDEX webhook_events_open_idx ON webhook_events USING btree (id) WHERE (verdict = 'received'::webhook_verdict);
 
 CREATE TRIGGER audit_log_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON audit_log FOR EACH STATEMENT EXECUTE FUNCTION payfleet_refuse_change();
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from db.connection import Connection
 
+# The job bears the event's id: so the janitor finds out that it is there.
 _INSERT = """
 WITH stored AS (
     INSERT INTO webhook_events (id, digest, body_sealed, correlation_id, received_at)
@@ -23,7 +24,7 @@ WITH stored AS (
     RETURNING id, received_at
 )
 INSERT INTO jobs (id, kind, queue, payload, run_at, correlation_id, trace_context, created_at)
-SELECT payfleet_uuid7(received_at), %(job_kind)s, %(job_queue)s, jsonb_build_object('webhook_id', id), received_at,
+SELECT id, %(job_kind)s, %(job_queue)s, jsonb_build_object('webhook_id', id), received_at,
     %(correlation_id)s, %(trace_context)s, received_at
 FROM stored
 """

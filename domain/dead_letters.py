@@ -213,7 +213,7 @@ def _without_look(payment: Payment | None) -> str:
     if payment.status in PAID:
         return f"its payment is {payment.status.lower()}: {_NOTHING_LOST}"
     if payment.status in {PaymentStatus.PENDING, PaymentStatus.PROCESSING}:
-        return "Paystack is not asked now; it is once its customer's time is over, and hourly from then on"
+        return "Paystack is not asked now, but when the payment's next look is due"
     return f"its payment stays {payment.status.lower()}, unless a webhook or somebody's question tells of money"
 
 
@@ -221,7 +221,7 @@ def _without_check(method: PaymentMethod | None) -> str:
     if method is None or method.status is not MethodStatus.PENDING:
         state = "does not exist" if method is None else f"is {method.status.lower()}"
         return f"its payment method {state}: {_NOTHING_LOST}"
-    return "its payment method stays pending, and cannot be charged until its owner adds it again"
+    return "its payment method stays pending, and is checked anew some minutes later"
 
 
 def _without_sending(subject: Subject) -> Discarding:

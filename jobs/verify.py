@@ -6,13 +6,14 @@ with the end of the job; a look whose answer settles nothing ends as well: the n
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, assert_never
 from uuid import UUID
 
 from db import attempts, payments, verifications
 from db import jobs as ledger
+from db.attempts import Looked, Tried
 from db.clock import get_now
 from db.verifications import NotedLook
 from domain.errors import ErrorCode
@@ -42,11 +43,11 @@ LEASE_SECONDS = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One payment to ask about. `references` are the newest first; true where Paystack certainly took a transaction."""
+    """One payment to ask about, under these references in this order."""
 
     job: ClaimedJob
     payment: Payment
-    references: Mapping[str, bool]
+    references: Mapping[str, Tried]
     looked_at: datetime
 
     @property
@@ -64,12 +65,14 @@ class Question:
 class Look:
     """What one look saw: a fact (None for a status that means nothing to us), or why it saw nothing.
 
+    `found` tells of each reference that was asked about whether Paystack has it, unless the look failed.
     `error` is what a waiting client is told of a failure; None when Paystack was not really asked.
     """
 
     question: Question
     fact: Fact | None = None
     gateway_status: str | None = None
+    found: Mapping[str, bool] = field(default_factory=dict[str, bool])
     failure: Failure | None = None
     error: ErrorCode | None = None
 
@@ -104,15 +107,19 @@ def _begin(context: JobContext, ids: Sequence[UUID]) -> list[Question]:
     with context.database.connection() as connection:
         looked_at = get_now(connection)
     return [
-        Question(job_of[payment.id], payment, _newest_first(payment, tried.get(payment.id, {})), looked_at)
+        Question(job_of[payment.id], payment, _in_order(payment, tried.get(payment.id, {})), looked_at)
         for payment in found.values()
     ]
 
 
-def _newest_first(payment: Payment, tried: Mapping[str, bool]) -> dict[str, bool]:
-    """Name the references to ask about: the one in force, and those given up, under which a customer may have paid."""
-    references = {payment.reference: False, **tried}
-    return {name: references[name] for name in sorted(references, key=lambda name: payment_of(name)[1], reverse=True)}
+def _in_order(payment: Payment, tried: Mapping[str, Tried]) -> dict[str, Tried]:
+    """Name the references to ask about: the one in force, and those given up, under which a customer may have paid.
+
+    The newest first, but for those with an unknown call: asking ends where money is found, and must not end before.
+    """
+    references = {payment.reference: Tried(), **tried}
+    ordered = sorted(references, key=lambda name: payment_of(name)[1], reverse=True)
+    return {name: references[name] for name in sorted(ordered, key=lambda name: not references[name].is_unknown)}
 
 
 def look(paystack: Paystack, question: Question) -> Look:
@@ -120,17 +127,20 @@ def look(paystack: Paystack, question: Question) -> Look:
     # As long as Paystack knows nothing of the reference in force, nobody has paid under it.
     fact: Fact | None = NotPaid(question.payment.reference, question.expired)
     gateway_status = missing = None
-    for reference, is_certain in question.references.items():
+    found: dict[str, bool] = {}
+    for reference, tried in question.references.items():
         answer = paystack.verify(reference)
         match answer:
             case Done(None):
-                missing = missing or (reference if is_certain else None)
-            case Done(VerifiedTransaction() as found) if found.transaction.reference == reference:
-                seen = fact_of(found.transaction, found.raw, expired=question.expired)
+                found[reference] = False
+                missing = missing or (reference if tried.is_certain else None)
+            case Done(VerifiedTransaction(transaction, raw)) if transaction.reference == reference:
+                found[reference] = True
+                seen = fact_of(transaction, raw, expired=question.expired)
                 if isinstance(seen, Charged):
-                    return Look(question=question, fact=seen, gateway_status=found.transaction.status)
+                    return Look(question=question, fact=seen, gateway_status=transaction.status, found=found)
                 if reference == question.payment.reference:
-                    fact, gateway_status = seen, found.transaction.status
+                    fact, gateway_status = seen, transaction.status
             case _:
                 return _failed(question, answer)
     if missing is not None:
@@ -138,7 +148,7 @@ def look(paystack: Paystack, question: Question) -> Look:
         return Look(question=question, failure=error, error=ErrorCode.PAYSTACK_TRANSACTION_NOT_FOUND)
     if question.given_up and (fact is None or isinstance(fact, InProgress)):
         fact = NotPaid(question.payment.reference, expired=True)
-    return Look(question=question, fact=fact, gateway_status=gateway_status)
+    return Look(question=question, fact=fact, gateway_status=gateway_status, found=found)
 
 
 def _failed(question: Question, answer: Answer[VerifiedTransaction | None]) -> Look:
@@ -181,7 +191,17 @@ def _settle(context: JobContext, tx: Connection, looks: Sequence[Look]) -> None:
     for s in looks:
         if s.failure is not None:
             write_failure(tx, context, s.job, s.failure)
+    attempts.resolve_looked_at(tx, [one for s in looks if s.job.id in held for one in _resolving(s)])
     verifications.note_looks(tx, [_noted(s) for s in looks if s.failure is None or s.error is not None])
+
+
+def _resolving(look: Look) -> list[Looked]:
+    question = look.question
+    return [
+        Looked(question.payment.id, reference, question.looked_at, found)
+        for reference, found in look.found.items()
+        if question.references[reference].is_unknown
+    ]
 
 
 def _noted(look: Look) -> NotedLook:

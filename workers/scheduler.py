@@ -29,6 +29,7 @@ _log = structlog.get_logger(__name__)
 SWEEP_SECONDS = 5
 LETTERS_SECONDS = 5
 LOOK_SECONDS = 10
+REVIVE_SECONDS = 300
 _PARTITION_SECONDS = 3_600
 _LEADER_KEY = 0x70667363  # "pfsc"; any number that nobody else on this database uses
 _TRY_LEAD = "SELECT pg_try_advisory_lock(%s)"
@@ -123,6 +124,7 @@ def run_scheduler(
     scheduler.add_job(
         when_leading(lambda: janitor.look_once(database, limit=looks_max)), "interval", seconds=LOOK_SECONDS
     )
+    scheduler.add_job(when_leading(lambda: janitor.revive_once(database)), "interval", seconds=REVIVE_SECONDS)
     scheduler.add_job(when_leading(partition), "interval", seconds=_PARTITION_SECONDS)
     if letters is not None:
         scheduler.add_job(when_leading(letters.run_once), "interval", seconds=LETTERS_SECONDS, executor="rabbitmq")

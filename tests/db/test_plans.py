@@ -20,11 +20,13 @@ from db import (
     orders,
     payments,
     refunds,
+    stranded,
     verifications,
     webhooks,
 )
 from db.connection import _SESSION_OPTIONS, Connection
 from db.migrate import migrate
+from db.stranded import Stranded
 from tests import services
 
 IDS = [UUID("01890000-0000-7000-8000-000000000001"), UUID("01890000-0000-7000-8000-000000000002")]
@@ -109,6 +111,10 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "lock sent jobs": (jobs._LOCK_SENT, {"ids": IDS}),
     "get a twin": (dead_letters._GET_TWIN, {"dedupe_key": "k"}),
     "acts on a subject": (audit._GET, {"subject": "job_1", "limit": 100}),
+    **{
+        f"revive {kind}": (sql, {**given, "after": IDS[0], "limit": 500, "correlation_id": "c"})
+        for kind, (sql, given) in stranded._STATEMENTS.items()
+    },
     "lease events": (events._LEASE, {"limit": 500, "lease_seconds": 1.0}),
     "mark events": (events._MARK, {"ids": IDS}),
 }
@@ -152,6 +158,24 @@ def test_the_dead_are_not_looked_for_among_the_living(empty: Connection, name: s
     row = empty.execute(cast("LiteralString", f"EXPLAIN (FORMAT JSON) {sql}"), parameters).fetchone()
     assert row is not None
     assert {n["Index Name"] for n in nodes(row[0][0]["Plan"]) if "Index Name" in n} == {"jobs_dead_all_idx"}
+
+
+OPEN = {
+    Stranded.REFUND: "refunds_open_idx",
+    Stranded.WEBHOOK: "webhook_events_open_idx",
+    Stranded.PAYMENT_METHOD: "payment_methods_pending_idx",
+    Stranded.UNKNOWN_CALL: "payment_attempts_unknown_idx",
+}
+
+
+@pytest.mark.parametrize("kind", Stranded)
+def test_what_is_open_is_never_looked_for_among_all_that_ever_was(empty: Connection, kind: Stranded) -> None:
+    sql, parameters = STATEMENTS[f"revive {kind}"]
+    row = empty.execute(cast("LiteralString", f"EXPLAIN (FORMAT JSON) {sql}"), parameters).fetchone()
+    assert row is not None
+    table = OPEN[kind].rsplit("_", 2)[0]
+    scans = [node for node in nodes(row[0][0]["Plan"]) if node.get("Relation Name") == table]
+    assert [scan.get("Index Name") for scan in scans] == [OPEN[kind]]
 
 
 def nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:

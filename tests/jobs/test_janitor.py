@@ -1,5 +1,6 @@
 """The janitor: what was lost is found, once, by however many look for it."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from typing import Any
@@ -8,18 +9,42 @@ from uuid import UUID
 import psycopg
 import pytest
 
-from db import looks, orders, verifications
+from db import jobs as ledger
+from db import looks, methods, orders, verifications
 from db.connection import Connection, Database
-from domain.payment import Payment, PaymentStatus
+from db.methods import NewMethod
+from domain.jobs import JobKind
+from domain.method import MethodStatus
+from domain.payment import ChargeFailed, Payment, PaymentStatus, Source
+from domain.refund import Refund, RefundStatus
 from jobs import janitor
+from jobs.applying import Learned, apply_facts
 from jobs.charge import charge_payment_methods
 from jobs.context import JobContext
 from jobs.initialize import initialize_payments
+from jobs.methods import check_methods
+from jobs.refund_checks import check_refunds
+from jobs.refunds import send_refunds
 from jobs.verify import verify_payments
-from tests.jobs.charging import answers, charge
-from tests.jobs.scripted_paystack import ScriptedPaystack
+from jobs.webhooks import apply_webhooks
+from tests.jobs.charging import CARD, answers, charge, charges, outcomes
+from tests.jobs.scripted_paystack import ScriptedPaystack, charges_and_resets, refunds_and_resets, resets, says
 from tests.patience import eventually
-from tests.stories import accept, job_ids, pass_time, payment_now, rows, transaction_data
+from tests.refunding import ask_refund, pay, refund_now
+from tests.stories import (
+    AUTHORIZATION_CODE,
+    EMAIL,
+    accept,
+    event_body,
+    job_ids,
+    method_now,
+    pass_time,
+    payment_now,
+    rows,
+    seal,
+    store_webhook,
+    transaction_data,
+)
 
 S = PaymentStatus
 
@@ -237,3 +262,297 @@ def test_an_order_without_its_payment_does_not_keep_the_others_from_their_looks(
     assert (look(database), asked(database)) == (2, 2)
     assert look(database) == 0
     assert payment_now(database, other.id).status is S.PENDING
+
+
+# What waits for a job that is not there.
+
+
+def revive(database: Database) -> dict[str, int]:
+    return {kind: count for kind, count in janitor.revive_once(database).items() if count}
+
+
+def kinds(database: Database) -> list[str]:
+    """The kinds of the jobs there are."""
+    return [row[0] for row in rows(database, "SELECT kind FROM jobs ORDER BY kind")]
+
+
+def forget_jobs(database: Database) -> None:
+    """Lose every job, and let enough time pass for that to be noticed."""
+    rows(database, "DELETE FROM jobs")
+    pass_time(database, minutes=6)
+
+
+def stranded_refund(context: JobContext) -> Refund:
+    """A refund that was never sent, and has no job."""
+    refund = ask_refund(context.database, pay(context.database))
+    forget_jobs(context.database)
+    return refund
+
+
+def test_a_refund_that_was_never_sent_is_sent_once(context: JobContext, paystack: ScriptedPaystack) -> None:
+    refund = stranded_refund(context)
+    assert revive(context.database) == {"refund": 1}
+    assert kinds(context.database) == ["send_refund"]
+    send_refunds(context, job_ids(context.database, "send_refund"))
+    assert refund_now(context.database, refund.id).status is RefundStatus.PROCESSING
+    assert len(paystack.refunds) == 1
+
+
+def test_a_refund_whose_answer_was_lost_is_searched_for_and_not_sent_twice(
+    context: JobContext, paystack: ScriptedPaystack
+) -> None:
+    refund = ask_refund(context.database, pay(context.database))
+    paystack.next(refunds_and_resets)
+    send_refunds(context, [refund.id])
+    forget_jobs(context.database)
+    assert revive(context.database) == {"refund": 1}
+    send_refunds(context, job_ids(context.database, "send_refund"))
+    assert refund_now(context.database, refund.id).status is RefundStatus.PROCESSING
+    assert len(paystack.refunds) == 1
+
+
+@pytest.mark.parametrize("status", ["pending", "needs-attention"])
+def test_a_refund_that_paystack_has_is_followed_again(
+    context: JobContext, paystack: ScriptedPaystack, status: str
+) -> None:
+    refund = ask_refund(context.database, pay(context.database))
+    send_refunds(context, [refund.id])
+    paystack.refunds[0]["status"] = status
+    pass_time(context.database, minutes=2)
+    check_refunds(context, job_ids(context.database, "check_refund"))
+    forget_jobs(context.database)
+    assert revive(context.database) == {"refund": 1}
+    paystack.refunds[0]["status"] = "processed"
+    check_refunds(context, job_ids(context.database, "check_refund"))
+    assert refund_now(context.database, refund.id).status is RefundStatus.SUCCESS
+    forget_jobs(context.database)
+    assert revive(context.database) == {}, "and what is done is done"
+
+
+def test_a_refund_about_which_paystack_tells_something_else_is_a_persons(
+    context: JobContext, paystack: ScriptedPaystack
+) -> None:
+    refund = ask_refund(context.database, pay(context.database))
+    paystack.next(
+        says(200, {"status": True, "data": {"id": 900, "transaction": 7001, "amount": 1, "status": "pending"}})
+    )
+    send_refunds(context, [refund.id])
+    assert payment_now(context.database, refund.payment_id).review_reason == "refund_mismatch"
+    assert kinds(context.database) == ["initialize_payment"]
+    pass_time(context.database, minutes=6)
+    assert revive(context.database) == {}
+
+
+def stranded_webhook(database: Database) -> Payment:
+    """An event of a payment's success that was stored, and has no job."""
+    payment = accept(database)
+    store_webhook(database, event_body("charge.success", transaction_data(payment)))
+    forget_jobs(database)
+    return payment
+
+
+def test_an_event_that_was_stored_is_applied(context: JobContext) -> None:
+    payment = stranded_webhook(context.database)
+    assert revive(context.database) == {"webhook": 1}
+    assert rows(context.database, "SELECT correlation_id FROM jobs") == [("req_webhook",)], "as part of its request"
+    apply_webhooks(context, job_ids(context.database, "apply_webhook"))
+    assert payment_now(context.database, payment.id).status is S.SUCCESS
+    pass_time(context.database, minutes=6)
+    assert revive(context.database) == {}
+
+
+def stranded_method(database: Database) -> UUID:
+    """A method that was added by its code, and has no job."""
+    with database.connection() as connection:
+        method = methods.accept_method(
+            connection,
+            new=NewMethod(
+                user_id="user-1",
+                authorization_sealed=seal().seal(AUTHORIZATION_CODE.encode()),
+                email_sealed=seal().seal(EMAIL.encode()),
+                card_type=None,
+            ),
+            caller="user-1",
+            key=None,
+            fingerprint=b"",
+            correlation_id="req_method",
+            trace_context=None,
+        )
+    assert method is not None
+    forget_jobs(database)
+    return method.id
+
+
+def test_a_method_that_was_added_is_checked(context: JobContext, paystack: ScriptedPaystack) -> None:
+    method_id = stranded_method(context.database)
+    paystack.authorizations[EMAIL] = [{"authorization_code": AUTHORIZATION_CODE, "reusable": True}]
+    assert revive(context.database) == {"payment_method": 1}
+    check_methods(context, job_ids(context.database, "check_payment_method"))
+    assert method_now(context.database, method_id).status is MethodStatus.ACTIVE
+    pass_time(context.database, minutes=6)
+    assert revive(context.database) == {}
+
+
+def unknown_charge(context: JobContext, paystack: ScriptedPaystack) -> Payment:
+    """A payment that failed while the outcome of a charge is unknown: no look of its own is to come."""
+    payment = charge(context.database)
+    paystack.authorizations[EMAIL] = [CARD]
+    paystack.next(charges_and_resets)
+    charge_payment_methods(context, [payment.id])
+    with context.database.transaction() as tx:
+        failed = ChargeFailed(reference=payment.reference, reason="Declined", transaction_id=None)
+        apply_facts(context, tx, [Learned(payment.id, failed, Source.WEBHOOK, "req_webhook")])
+    return payment
+
+
+def test_a_call_whose_outcome_nobody_finds_out_is_looked_at(context: JobContext, paystack: ScriptedPaystack) -> None:
+    payment = unknown_charge(context, paystack)
+    pass_time(context.database, minutes=11)
+    assert revive(context.database) == {}, "its own job does"
+    rows(context.database, "UPDATE jobs SET state = 'dead'")
+    assert revive(context.database) == {"unknown_call": 1}
+    verify_payments(context, job_ids(context.database, "verify_payment"))
+    assert payment_now(context.database, payment.id).status is S.SUCCESS
+    assert outcomes(context.database) == ["done"]
+    assert revive(context.database) == {}, "and it is known"
+
+
+@pytest.mark.parametrize(
+    ("minutes", "its_job", "outcome"),
+    [(0, "dead", "unknown"), (6, "ready", "unknown"), (6, "dead", "done")],
+    ids=["on its way", "its job is at work", "nobody finds out"],
+)
+def test_a_call_is_settled_by_a_look_only_where_it_is_over_and_nobody_else_finds_out(
+    context: JobContext, paystack: ScriptedPaystack, minutes: int, its_job: str, outcome: str
+) -> None:
+    payment = unknown_charge(context, paystack)
+    rows(context.database, "UPDATE jobs SET state = %s::job_state", its_job)
+    pass_time(context.database, minutes=minutes)
+    assert look_now(context, payment) is S.SUCCESS
+    assert outcomes(context.database) == [outcome]
+
+
+def look_now(context: JobContext, payment: Payment) -> PaymentStatus:
+    with context.database.connection() as connection:
+        verifications.request_look(connection, payment.id, correlation_id="req_now")
+    verify_payments(context, job_ids(context.database, "verify_payment"))
+    return payment_now(context.database, payment.id).status
+
+
+def test_a_call_that_never_arrived_is_known_after_a_look(context: JobContext, paystack: ScriptedPaystack) -> None:
+    payment = accept(context.database)
+    paystack.next(resets)
+    initialize_payments(context, [payment.id])
+    rows(context.database, "DELETE FROM jobs")
+    pass_time(context.database, minutes=11)
+    assert revive(context.database) == {"unknown_call": 1}
+    verify_payments(context, job_ids(context.database, "verify_payment"))
+    assert outcomes(context.database) == ["not_sent"]
+    assert revive(context.database) == {}
+
+
+def test_every_unknown_call_is_asked_about_also_where_a_newer_reference_is_paid(
+    context: JobContext, paystack: ScriptedPaystack
+) -> None:
+    payment = accept(context.database)
+    paystack.next(resets)
+    initialize_payments(context, [payment.id])
+    rows(context.database, "DELETE FROM jobs")
+    rows(context.database, "UPDATE payments SET reference_sequence = 2")
+    paystack.transactions[f"{payment.reference}.2"] = transaction_data(payment, reference=f"{payment.reference}.2")
+    pass_time(context.database, minutes=11)
+    revive(context.database)
+    verify_payments(context, job_ids(context.database, "verify_payment"))
+    assert payment_now(context.database, payment.id).status is S.SUCCESS
+    assert revive(context.database) == {}
+
+
+def test_a_charge_that_a_look_has_found_is_not_sent_again_by_a_person_who_retries_its_job(
+    context: JobContext, paystack: ScriptedPaystack
+) -> None:
+    payment = charge(context.database)
+    paystack.next(charges_and_resets)
+    paystack.authorizations[EMAIL] = [CARD]
+    charge_payment_methods(context, [payment.id])
+    rows(context.database, "UPDATE jobs SET state = 'dead'")
+    paystack.transactions[payment.reference]["status"] = "abandoned"
+    pass_time(context.database, minutes=11)
+    revive(context.database)
+    verify_payments(context, job_ids(context.database, "verify_payment"))
+    assert outcomes(context.database) == ["done"]
+    rows(context.database, "UPDATE jobs SET state = 'ready'")
+    paystack.transactions[payment.reference]["status"] = "success"
+    charge_payment_methods(context, [payment.id])
+    assert charges(paystack) == [payment.reference]
+    assert payment_now(context.database, payment.id).status is S.SUCCESS
+
+
+STRANDED: list[Callable[[JobContext], Any]] = [
+    stranded_refund,
+    lambda context: stranded_webhook(context.database),
+    lambda context: stranded_method(context.database),
+]
+
+
+@pytest.mark.parametrize("strand", STRANDED)
+def test_of_two_janitors_at_once_one_revives(context: JobContext, strand: Callable[[JobContext], Any]) -> None:
+    strand(context)
+    with ThreadPoolExecutor(4) as threads:
+        counts = [sum(revived.values()) for revived in threads.map(revive, [context.database] * 8)]
+    assert sorted(counts) == [0] * 7 + [1]
+    assert len(kinds(context.database)) == 1
+
+
+@pytest.mark.parametrize("strand", STRANDED)
+def test_a_dead_job_is_a_persons(context: JobContext, strand: Callable[[JobContext], Any]) -> None:
+    strand(context)
+    revive(context.database)
+    rows(context.database, "UPDATE jobs SET state = 'dead'")
+    assert revive(context.database) == {}
+
+
+@pytest.mark.parametrize("strand", STRANDED)
+def test_a_job_at_work_gets_no_twin_neither_before_nor_after_its_commit(
+    context: JobContext, strand: Callable[[JobContext], Any]
+) -> None:
+    strand(context)
+    revive(context.database)
+    ((job_id, kind),) = rows(context.database, "SELECT id, kind FROM jobs")
+    with context.database.transaction() as tx:
+        (job,) = ledger.claim_jobs(tx, kind=JobKind(kind), ids=[job_id], lease_seconds=60)
+        assert revive(context.database) == {}
+        ledger.finish_jobs(tx, [job])
+        tx.execute("UPDATE refunds SET status = 'FAILED'")
+        tx.execute("UPDATE webhook_events SET verdict = 'ignored', handled_at = payfleet_now()")
+        tx.execute("UPDATE payment_methods SET status = 'INACTIVE'")
+        assert revive(context.database) == {}, "its end is not committed yet"
+    assert revive(context.database) == {}
+
+
+@pytest.mark.parametrize("strand", STRANDED)
+def test_what_has_just_begun_is_left_alone(context: JobContext, strand: Callable[[JobContext], Any]) -> None:
+    strand(context)
+    pass_time(context.database, minutes=-2)
+    assert revive(context.database) == {}
+
+
+def test_what_is_stranded_is_found_behind_pages_of_what_is_not(
+    context: JobContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(janitor, "_PAGE_ROWS", 2)
+    for number in range(5):
+        store_webhook(context.database, event_body("charge.success", number))
+    rows(context.database, "DELETE FROM jobs WHERE id = (SELECT id FROM jobs ORDER BY id DESC LIMIT 1)")
+    pass_time(context.database, minutes=6)
+    assert revive(context.database) == {"webhook": 1}
+    assert len(kinds(context.database)) == 5
+
+
+def test_a_round_revives_so_many_and_the_next_one_goes_on(context: JobContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(janitor, "_PAGE_ROWS", 2)
+    monkeypatch.setattr(janitor, "_REVIVED_MAX", 2)
+    for number in range(5):
+        store_webhook(context.database, event_body("charge.success", number))
+    forget_jobs(context.database)
+    rounds = [revive(context.database).get("webhook", 0) for _ in range(4)]
+    assert rounds == [2, 2, 1, 0]
