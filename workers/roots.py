@@ -37,6 +37,11 @@ def make_database(settings: Settings, name: str) -> Database:
     )
 
 
+def make_paystack(settings: Settings) -> Paystack:
+    """The account that the settings name; nothing is sent."""
+    return Paystack(Transport(settings.paystack_base_url, settings.paystack_secret_key.get_secret_value()))
+
+
 @contextmanager
 def job_context(settings: Settings) -> Generator[JobContext]:
     """Everything the use cases touch, closed in the right order at the end."""
@@ -44,14 +49,13 @@ def job_context(settings: Settings) -> Generator[JobContext]:
         database = stack.enter_context(make_database(settings, "worker"))
         gateway = GatewayThreads(GATEWAY_THREADS)
         stack.callback(gateway.close)
-        transport = Transport(settings.paystack_base_url, settings.paystack_secret_key.get_secret_value())
         services = Services.of(settings)
         if services.off:
             _log.info("services.off", unset=services.off)
         yield JobContext(
             database=database,
             seal=Seal(settings.encryption_key),
-            paystack=Paystack(transport),
+            paystack=make_paystack(settings),
             gateway=gateway,
             callback_url=settings.paystack_callback_url,
             live=settings.is_live,
