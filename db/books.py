@@ -7,7 +7,7 @@ what one transaction wrote is seen whole or not at all, and no snapshot is old e
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, LiteralString
 
 from domain.books import FINDINGS_MAX, Check, Finding
@@ -31,14 +31,18 @@ FROM (SELECT payfleet_now() AS at) AS clock
 _PAYMENTS_PAGE = """
 SELECT id FROM payments WHERE id > %(after)s AND id < %(until)s ORDER BY id LIMIT %(limit)s
 """
+_REFUNDS_PAGE = """
+SELECT id, CASE WHEN status = 'SUCCESS' THEN gateway_refund_id END FROM refunds
+WHERE id > %(after)s AND id < %(until)s ORDER BY id LIMIT %(limit)s
+"""
 _EVENTS_PAGE = """
 SELECT id, subject FROM events WHERE id > %(after)s AND id < %(until)s ORDER BY id LIMIT %(limit)s
 """
 
 
-def _among(column: LiteralString, ids: LiteralString = "ids") -> LiteralString:
+def _among(column: LiteralString) -> LiteralString:
     """Say that a column is one of sorted ids; with their span beside them, other partitions are not looked into."""
-    given = f"%({ids})s::uuid[]"
+    given = "%(ids)s::uuid[]"
     return f"{column} = ANY({given}) AND {column} >= ({given})[1] AND {column} <= ({given})[cardinality({given})]"
 
 
@@ -47,20 +51,22 @@ _LINES = _among("h.payment_id")
 _REFUNDS = _among("r.payment_id")
 _LONG_AGO = "payfleet_now() - %(quiet)s::interval"
 
+# One table of each statement is found by the page's ids, and whatever is joined to it row by row: a kept plan takes a
+# page for ten rows, and with ids of its own for each table it would hold every row of one against every row of another.
+
 _PAYMENT_STUCK = f"""
 SELECT p.id, p.status || ' since ' || p.updated_at
 FROM payments p
+LEFT JOIN live_orders o ON o.order_id = p.order_id
 WHERE {_PAYMENTS} AND p.status = ANY(%(undecided)s::payment_status[]) AND p.id < payfleet_uuid7_floor({_LONG_AGO})
+  AND (o.payment_id = p.id AND NOT o.paid AND o.look_at >= {_LONG_AGO}) IS NOT TRUE
   AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = p.id AND j.state <> 'dead')
   AND NOT EXISTS (SELECT FROM jobs j WHERE j.dedupe_key = %(verify)s || ':' || p.id AND j.state <> 'dead')
-  AND NOT EXISTS (
-    SELECT FROM live_orders o
-    WHERE o.order_id = p.order_id AND o.payment_id = p.id AND NOT o.paid AND o.look_at >= {_LONG_AGO})
 """  # noqa: S608 - made of constants
 _PAYMENT_PAID_ONCE = f"""
 SELECT p.id, p.status || ' with ' || count(h.version) || ' lines of success'
 FROM payments p
-LEFT JOIN payment_history h ON h.payment_id = p.id AND {_LINES} AND h.fact = ANY(%(success)s::text[])
+LEFT JOIN payment_history h ON h.payment_id = p.id AND h.fact = ANY(%(success)s::text[])
 WHERE {_PAYMENTS}
 GROUP BY p.id, p.status
 HAVING count(h.version) <> CASE WHEN p.status = ANY(%(paid)s::payment_status[]) THEN 1 ELSE 0 END
@@ -83,14 +89,14 @@ _TRANSACTION_OF_LINE = f"""
 SELECT p.id, 'it holds ' || coalesce(p.gateway_transaction_id || '', 'none') || ', its line of success names '
     || coalesce(h.details ->> 'transactionId', 'none')
 FROM payments p
-JOIN payment_history h ON h.payment_id = p.id AND {_LINES} AND h.fact = ANY(%(success)s::text[])
+JOIN payment_history h ON h.payment_id = p.id AND h.fact = ANY(%(success)s::text[])
 WHERE {_PAYMENTS} AND h.details ->> 'transactionId' IS DISTINCT FROM p.gateway_transaction_id::text
 """  # noqa: S608 - too
 _HISTORY_GAP = f"""
 SELECT p.id, 'version ' || p.version || ' with ' || count(h.version) || ' lines, the last of them '
     || coalesce(max(h.version), 0)
 FROM payments p
-LEFT JOIN payment_history h ON h.payment_id = p.id AND {_LINES}
+LEFT JOIN payment_history h ON h.payment_id = p.id
 WHERE {_PAYMENTS}
 GROUP BY p.id, p.version
 HAVING (count(h.version), min(h.version), max(h.version)) IS DISTINCT FROM (p.version, 1, p.version)
@@ -107,7 +113,7 @@ WHERE CASE WHEN before IS NULL THEN status <> 'PENDING'
 _HISTORY_BEHIND = f"""
 SELECT p.id, p.status || ', and its line ' || h.version || ' says ' || h.status
 FROM payments p
-JOIN payment_history h ON h.payment_id = p.id AND h.version = p.version AND {_LINES}
+JOIN payment_history h ON h.payment_id = p.id AND h.version = p.version
 WHERE {_PAYMENTS} AND h.status <> p.status
 """  # noqa: S608 - too
 # A line and its event are written by one statement, and so at one time, which the event's id carries.
@@ -129,7 +135,7 @@ WHERE (line.told, line.succeeded) <> (event.told, event.succeeded)
 _EVENT_UNFOUNDED = f"""
 SELECT e.id, e.type || CASE WHEN p.id IS NULL THEN ' of no payment' ELSE ' without its line' END
 FROM events e
-LEFT JOIN payments p ON p.id = e.subject AND {_among("p.id", "subjects")}
+LEFT JOIN payments p ON p.id = e.subject
 WHERE {_among("e.id")} AND (p.id IS NULL OR NOT EXISTS (
     SELECT FROM payment_history h
     WHERE h.payment_id = e.subject AND h.created_at = e.created_at AND h.fact <> ALL(%(silent)s::text[])))
@@ -144,9 +150,9 @@ SELECT p.id, CASE WHEN o.payment_id IS NULL THEN 'nobody holds its order'
 FROM payments p
 LEFT JOIN live_orders o ON o.order_id = p.order_id
 WHERE {_PAYMENTS} AND p.status = ANY(%(payers)s::payment_status[])
-  AND NOT coalesce(o.paid AND o.payment_id = p.id, false)
+  AND (o.paid AND o.payment_id = p.id) IS NOT TRUE
   AND NOT EXISTS (
-    SELECT FROM payment_history h WHERE h.payment_id = p.id AND {_LINES} AND (
+    SELECT FROM payment_history h WHERE h.payment_id = p.id AND (
         h.fact = %(duplicate)s OR h.fact = %(flagged)s AND h.details ->> 'reason' = %(duplicate_order)s))
 """  # noqa: S608 - too
 _ORDER_BLOCKED = f"""
@@ -163,7 +169,7 @@ FROM (
         coalesce(sum(r.amount) FILTER (WHERE r.status <> 'FAILED'), 0) AS promised,
         coalesce(sum(r.amount) FILTER (WHERE r.status = 'SUCCESS'), 0) AS given
     FROM payments p
-    LEFT JOIN refunds r ON r.payment_id = p.id AND {_REFUNDS} AND NOT r.is_surplus
+    LEFT JOIN refunds r ON r.payment_id = p.id AND NOT r.is_surplus
     WHERE {_PAYMENTS}
     GROUP BY p.id, p.refunds_reserved, p.refunded
 ) AS payment
@@ -201,7 +207,7 @@ _REFUND_SOURCE = f"""
 SELECT r.id, r.amount || ' ' || r.currency || ' of transaction ' || r.gateway_transaction_id || ', its payment holds '
     || coalesce(p.gateway_transaction_id || '', 'none') || ' in ' || p.currency
 FROM refunds r
-JOIN payments p ON p.id = r.payment_id AND {_PAYMENTS}
+JOIN payments p ON p.id = r.payment_id
 WHERE {_REFUNDS} AND (r.currency <> p.currency OR CASE WHEN r.is_surplus
     THEN NOT p.flagged_transactions @> to_jsonb(r.gateway_transaction_id)
     ELSE r.gateway_transaction_id IS DISTINCT FROM p.gateway_transaction_id END)
@@ -221,7 +227,7 @@ FROM refunds r WHERE {_REFUNDS} AND r.is_unsettled AND r.status <> 'PENDING'
 _ATTEMPT_UNKNOWN = f"""
 SELECT p.id, p.status || ', and ' || a.kind || ' under ' || a.reference || ' is unknown since ' || a.sent_at
 FROM payment_attempts a
-JOIN payments p ON p.id = a.payment_id AND {_PAYMENTS}
+JOIN payments p ON p.id = a.payment_id
 WHERE {_among("a.payment_id")} AND a.outcome = 'unknown' AND a.sent_at < {_LONG_AGO}
   AND p.status <> ALL(%(undecided)s::payment_status[])
   AND NOT EXISTS (SELECT FROM jobs j WHERE j.id = a.job_id AND j.state <> 'dead')
@@ -243,12 +249,8 @@ SELECT id, kind || ': ' || coalesce(last_error, 'no error on record') FROM jobs
 WHERE state = 'dead' ORDER BY id LIMIT %(limit)s
 """
 _TRANSACTIONS = f"""
-SELECT p.gateway_transaction_id FROM payments p WHERE {_PAYMENTS} AND p.gateway_transaction_id IS NOT NULL
+SELECT p.id, p.gateway_transaction_id FROM payments p WHERE {_PAYMENTS} AND p.gateway_transaction_id IS NOT NULL
 """  # noqa: S608 - made of constants
-_HOLDERS = f"""
-SELECT p.id, p.gateway_transaction_id FROM payments p
-WHERE {_PAYMENTS} AND p.gateway_transaction_id = ANY(%(transactions)s::numeric[])
-"""  # noqa: S608 - too
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +324,10 @@ class Span:
     after: UUID
     until: UUID
 
+    def rest(self, page: Sequence[UUID], *, limit: int) -> Span | None:
+        """Say what is left after a page of these many ids at most; None when it was the last one."""
+        return replace(self, after=page[-1]) if len(page) == limit else None
+
 
 @contextmanager
 def snapshot(database: Database) -> Generator[Connection]:
@@ -346,6 +352,12 @@ def get_payments_page(tx: Connection, span: Span, *, limit: int) -> list[UUID]:
     return [row[0] for row in tx.execute(_PAYMENTS_PAGE, _page(span, limit)).fetchall()]
 
 
+def get_refunds_page(tx: Connection, span: Span, *, limit: int) -> dict[UUID, int | None]:
+    """Read the first refunds within a span, in the order of their ids, each that succeeded with Paystack's number."""
+    rows = tx.execute(_REFUNDS_PAGE, _page(span, limit)).fetchall()
+    return {row[0]: None if row[1] is None else int(row[1]) for row in rows}
+
+
 def get_events_page(tx: Connection, span: Span, *, limit: int) -> dict[UUID, UUID]:
     """Read the first events within a span, in the order of their ids, each with the payment it is about."""
     return dict(tx.execute(_EVENTS_PAGE, _page(span, limit)).fetchall())
@@ -357,23 +369,16 @@ def get_violations(
     *,
     quiet: timedelta,
     ids: Sequence[UUID] = (),
-    subjects: Sequence[UUID] = (),
 ) -> list[Finding]:
-    """Find what breaks an invariant, among these sorted ids where it is about a page; `subjects` are its payments."""
-    parameters = {**_WORDS, "quiet": quiet, "ids": list(ids), "subjects": list(subjects)}
+    """Find what breaks an invariant, among these sorted ids where it is about a page."""
+    parameters = {**_WORDS, "quiet": quiet, "ids": list(ids)}
     rows = tx.execute(invariant.sql, parameters).fetchall()
     return [Finding(show(invariant.shown_as, row[0]), row[1]) for row in rows]
 
 
-def get_transactions(tx: Connection, ids: Sequence[UUID]) -> list[int]:
-    """Read which of Paystack's transactions these payments hold; `ids` are sorted."""
-    return [int(row[0]) for row in tx.execute(_TRANSACTIONS, {"ids": list(ids)}).fetchall()]
-
-
-def get_holders(tx: Connection, ids: Sequence[UUID], *, transactions: Sequence[int]) -> list[tuple[UUID, int]]:
-    """Find which of these payments, sorted, hold one of these transactions, each with the transaction."""
-    rows = tx.execute(_HOLDERS, {"ids": list(ids), "transactions": list(transactions)}).fetchall()
-    return [(row[0], int(row[1])) for row in rows]
+def get_transactions(tx: Connection, ids: Sequence[UUID]) -> dict[UUID, int]:
+    """Read which of Paystack's transactions these payments, sorted, hold; one that was never paid holds none."""
+    return {row[0]: int(row[1]) for row in tx.execute(_TRANSACTIONS, {"ids": list(ids)}).fetchall()}
 
 
 def _page(span: Span, limit: int) -> dict[str, object]:

@@ -37,6 +37,7 @@ _COLUMNS = """
     metadata, is_surplus, gateway_refund_id, failure_code, failure_message, processed_at
 """
 _GET = f"SELECT {_COLUMNS} FROM refunds WHERE id = ANY(%(ids)s::uuid[])"  # noqa: S608 - made of constants
+_GET_AT_GATEWAY = f"SELECT {_COLUMNS} FROM refunds WHERE gateway_refund_id = ANY(%(numbers)s::numeric[])"  # noqa: S608 - too
 _GET_OF_PAYMENTS = f"SELECT {_COLUMNS} FROM refunds WHERE payment_id = ANY(%(ids)s::uuid[]) ORDER BY payment_id, id"  # noqa: S608 - too
 _GET_SENDINGS = f"SELECT {_COLUMNS}, is_unsettled, sent_at, searches FROM refunds WHERE id = ANY(%(ids)s::uuid[])"  # noqa: S608 - too
 _GET_UNSETTLED = """
@@ -165,6 +166,12 @@ def get_refund(connection: Connection, refund_id: UUID) -> Refund | None:
 def get_refunds(connection: Connection, ids: Iterable[UUID]) -> dict[UUID, Refund]:
     """Read refunds; those that do not exist are missing from the answer."""
     return {row[0]: _refund(row) for row in connection.execute(_GET, {"ids": list(ids)}).fetchall()}
+
+
+def get_refunds_at_gateway(connection: Connection, numbers: Iterable[int]) -> dict[int, Refund]:
+    """Read refunds by Paystack's numbers for them; numbers that are no refund of ours are missing from the answer."""
+    found = [_refund(row) for row in connection.execute(_GET_AT_GATEWAY, {"numbers": list(numbers)}).fetchall()]
+    return {refund.gateway_refund_id: refund for refund in found if refund.gateway_refund_id is not None}
 
 
 def get_refunds_of(connection: Connection, payment_ids: Iterable[UUID]) -> list[Refund]:

@@ -45,6 +45,18 @@ class Check(StrEnum):
     JOB_OVERDUE = "job_overdue"
     JOB_DEAD = "job_dead"
 
+    GATEWAY_UNPAID = "gateway_unpaid"
+    GATEWAY_MONEY = "gateway_money"
+    GATEWAY_SECOND = "gateway_second"
+    GATEWAY_MISSING = "gateway_missing"
+    GATEWAY_REFUND_UNKNOWN = "gateway_refund_unknown"
+    GATEWAY_REFUND_DIFFERS = "gateway_refund_differs"
+    GATEWAY_REFUND_MISSING = "gateway_refund_missing"
+
+
+AT_PAYSTACK = frozenset(check for check in Check if check.startswith("gateway_"))
+"""What can only be seen by asking Paystack."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -151,6 +163,34 @@ RULES: Mapping[Check, Rule] = {
         "No job is dead.",
         "Read its last error: somebody has to decide whether it is run again.",
     ),
+    Check.GATEWAY_UNPAID: Rule(
+        "Money that Paystack took under one of our references is paid here, or a person was called to it.",
+        "Ask with `GET /payments/verify`; a payment that is not here belongs to another database on this account.",
+    ),
+    Check.GATEWAY_MONEY: Rule(
+        "Paystack has a payment with the amount and currency that it has here.",
+        f"Ship nothing for it: {_HOLD_HISTORY}.",
+    ),
+    Check.GATEWAY_SECOND: Rule(
+        "Money that Paystack took twice for one payment was flagged.",
+        "Ask with `GET /payments/verify`; refund the second transaction in Paystack's dashboard if it stays unflagged.",
+    ),
+    Check.GATEWAY_MISSING: Rule(
+        "A payment that is paid here is paid at Paystack, and its money has not left without a refund of ours.",
+        f"Ship nothing for it: {_HOLD_HISTORY}; a reversal is a chargeback, or a refund made there.",
+    ),
+    Check.GATEWAY_REFUND_UNKNOWN: Rule(
+        "Each refund that Paystack has of a transaction of ours is one of ours, made once.",
+        "It was made in Paystack's dashboard, or twice: set right by hand what the payment still has to give back.",
+    ),
+    Check.GATEWAY_REFUND_DIFFERS: Rule(
+        "A refund has the amount, the currency and the end here that it has at Paystack.",
+        "Believe Paystack: it may have failed after its success, or have been paid out after it was given up here.",
+    ),
+    Check.GATEWAY_REFUND_MISSING: Rule(
+        "Paystack knows each refund that came to its end here.",
+        "The customer has not got the money: look at the transaction in Paystack's dashboard, and refund it there.",
+    ),
 }
 
 
@@ -177,18 +217,17 @@ class Report:
     findings: dict[Check, dict[str, str]] = field(default_factory=dict[Check, dict[str, str]])
     looked_at: dict[str, int] = field(default_factory=dict[str, int])
 
-    def begin(self, checks: Iterable[Check]) -> None:
-        """Say that these are looked for, even if nothing is found."""
-        for check in checks:
-            self.findings.setdefault(check, {})
-
     def add(self, check: Check, found: Iterable[Finding]) -> None:
-        """Add what was found; one subject counts once."""
+        """Add what a check found, be it nothing; one subject counts once."""
         known = self.findings.setdefault(check, {})
         for finding in found:
-            if len(known) == FINDINGS_MAX:
+            if self.is_full(check):
                 return
             known.setdefault(finding.subject, finding.detail)
+
+    def is_full(self, check: Check) -> bool:
+        """Whether a check has as many findings as are counted."""
+        return len(self.findings.get(check, {})) == FINDINGS_MAX
 
     def count(self, what: str, number: int) -> None:
         """Say how much more of something was looked at."""

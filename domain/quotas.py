@@ -17,6 +17,8 @@ class Endpoint(StrEnum):
 
     INITIALIZE = "initialize"
     VERIFY = "verify"
+    FETCH_TRANSACTION = "fetch_transaction"
+    LIST_TRANSACTIONS = "list_transactions"
     CHARGE_AUTHORIZATION = "charge_authorization"
     CREATE_REFUND = "create_refund"
     FETCH_REFUND = "fetch_refund"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 import traceback
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import orjson
 import typer
 
-from domain.books import FINDINGS_MAX, RULES, Window
+from domain.books import FINDINGS_MAX, RULES, Report, Window
 from domain.errors import PayfleetError
+from domain.quotas import Lane
 from domain.settings import load
 from ops.logs import configure_logs
 
 if TYPE_CHECKING:
-    from domain.books import Report
     from domain.settings import Settings
 
 NOTHING_FOUND, FOUND, NOT_CHECKED = 0, 1, 2
@@ -30,6 +31,7 @@ def check_books(
     *,
     since: Annotated[str, typer.Option(help="How far back to look: 90m, 36h, 7d.")] = "7d",
     quiet_minutes: Annotated[int, typer.Option(help="How long anything may wait without being found.", min=0)] = 15,
+    with_paystack: Annotated[bool, typer.Option("--with-paystack", help="Compare with Paystack's own lists.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Look through the books for what must not be: 0 nothing was found, 1 something was, 2 it could not be checked."""
@@ -37,7 +39,7 @@ def check_books(
     try:
         settings = load()
         configure_logs("warning")
-        report = _look(settings, window)
+        report = _look(settings, window, with_paystack=with_paystack)
     except PayfleetError as error:
         print(f"payfleet: the books could not be checked: {error}", file=sys.stderr)
         raise typer.Exit(NOT_CHECKED) from None
@@ -48,12 +50,20 @@ def check_books(
     raise typer.Exit(NOTHING_FOUND if report.is_clean else FOUND)
 
 
-def _look(settings: Settings, window: Window) -> Report:
-    from jobs import books
-    from workers.roots import make_database
+def _look(settings: Settings, window: Window, *, with_paystack: bool) -> Report:
+    from domain.books import Report
+    from jobs.books import check_books
+    from jobs.gateway_books import compare_with_paystack
+    from workers.roots import make_database, make_paystack
 
+    report = Report()
     with make_database(settings, "check-books") as database:
-        return books.check_books(database, window)
+        check_books(database, window, report)
+        if with_paystack:
+            compare_with_paystack(
+                database, make_paystack(settings, database).on(Lane.RECONCILIATION), window, report, pause=time.sleep
+            )
+    return report
 
 
 def _age(text: str) -> timedelta:
@@ -80,7 +90,7 @@ def _as_json(report: Report) -> str:
 
 
 def _as_text(report: Report) -> str:
-    looked_at = ", ".join(f"{number:,} {what}" for what, number in report.looked_at.items())
+    looked_at = ", ".join(f"{number:,} {what.replace('_', ' ')}" for what, number in report.looked_at.items())
     lines = [f"Looked at {looked_at}."]
     for check, found in report.findings.items():
         if not found:

@@ -12,6 +12,7 @@ import orjson
 from pydantic import BaseModel, ValidationError
 
 from domain.errors import ErrorCode
+from domain.instants import instant
 from domain.quotas import Endpoint, Lane
 from jobs.paystack.answers import Answer, Done, NotNow, NotSent, Refused, Unknown
 from jobs.paystack.authorizations import AttemptedCharge, ChargeAttempt, Customer
@@ -22,6 +23,7 @@ from jobs.paystack.wire import InitializedTransaction, Transaction
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from domain.money import Money
     from domain.refund import Refund
@@ -33,6 +35,7 @@ Model = TypeVar("Model", bound=BaseModel)
 _SUCCESSES = frozenset({HTTPStatus.OK, HTTPStatus.CREATED})
 _NOT_FOUND = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND})
 _PAGES_MAX = 100
+_PAGE = 100  # the most rows that Paystack puts on a page
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +68,14 @@ class VerifiedTransaction:
 
     transaction: Transaction
     raw: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTransaction:
+    """A row of the list of transactions; one that lacks what it should have may not be ours at all, and is None."""
+
+    reference: str | None
+    transaction: Transaction | None
 
 
 class Paystack:
@@ -152,15 +163,22 @@ class Paystack:
 
         `GET /transaction/verify/{reference}`; an unknown reference is answered 400 or 404.
         """
-        answer = self._call(Endpoint.VERIFY, "GET", f"/transaction/verify/{quote(reference, safe='')}")
-        match answer:
-            case Done(data):
-                parsed = _parsed(Transaction, data)
-                return Done(VerifiedTransaction(parsed.data, data)) if isinstance(parsed, Done) else parsed
-            case Refused(status, message, code) if status in _NOT_FOUND and _says_not_found(message, code):
-                return Done(None)
-            case _:
-                return answer
+        return self._find_transaction(Endpoint.VERIFY, f"/transaction/verify/{quote(reference, safe='')}")
+
+    def fetch_transaction(self, transaction_id: int) -> Answer[VerifiedTransaction | None]:
+        """Ask what became of a transaction, by Paystack's number for it; None when there is none.
+
+        `GET /transaction/{id}`.
+        """
+        return self._find_transaction(Endpoint.FETCH_TRANSACTION, f"/transaction/{transaction_id}")
+
+    def list_transactions(self, *, since: datetime, until: datetime, page: int) -> Answer[list[ListedTransaction]]:
+        """Read a page of the transactions made within a time, whoever made them; beyond the last page it is empty.
+
+        `GET /transaction`.
+        """
+        answer = self._call(Endpoint.LIST_TRANSACTIONS, "GET", f"/transaction?{_span(since, until, page)}", shape=list)
+        return Done([_listed(raw) for raw in answer.data]) if isinstance(answer, Done) else answer
 
     def create_refund(self, refund: Refund) -> Answer[FoundRefund]:
         """Ask for money to be given back. `POST /refund` takes no reference of ours: our id goes into the note."""
@@ -183,19 +201,37 @@ class Paystack:
         """Read every refund of a transaction. `GET /refund`, page by page until one brings nothing new."""
         found: dict[int, FoundRefund] = {}
         for page in range(1, _PAGES_MAX + 1):
-            path = f"/refund?transaction={transaction_id}&perPage=100&page={page}"
+            path = f"/refund?transaction={transaction_id}&perPage={_PAGE}&page={page}"
             answer = self._call(Endpoint.LIST_REFUNDS, "GET", path, shape=list)
             if not isinstance(answer, Done):
                 return answer
+            parsed = _parsed_refunds(answer.data)
+            if not isinstance(parsed, Done):
+                return parsed
             known = len(found)
-            for raw in answer.data:
-                parsed = _parsed_refund(Done(raw))
-                if not isinstance(parsed, Done):
-                    return parsed  # what cannot be read may be the very one that is looked for
-                found[parsed.data.refund.id] = parsed.data
+            found |= {one.refund.id: one for one in parsed.data}
             if len(found) == known:
                 return Done([f for f in found.values() if f.refund.transaction == transaction_id])
         return Unknown(f"the list of refunds has no end after {_PAGES_MAX} pages")
+
+    def list_refunds_made(self, *, since: datetime, until: datetime, page: int) -> Answer[list[FoundRefund]]:
+        """Read a page of the refunds made within a time, whoever made them; beyond the last page it is empty.
+
+        `GET /refund`.
+        """
+        answer = self._call(Endpoint.LIST_REFUNDS, "GET", f"/refund?{_span(since, until, page)}", shape=list)
+        return _parsed_refunds(answer.data) if isinstance(answer, Done) else answer
+
+    def _find_transaction(self, endpoint: Endpoint, path: str) -> Answer[VerifiedTransaction | None]:
+        answer = self._call(endpoint, "GET", path)
+        match answer:
+            case Done(data):
+                parsed = _parsed(Transaction, data)
+                return Done(VerifiedTransaction(parsed.data, data)) if isinstance(parsed, Done) else parsed
+            case Refused(status, message, code) if status in _NOT_FOUND and _says_not_found(message, code):
+                return Done(None)
+            case _:
+                return answer
 
     def _call(
         self, endpoint: Endpoint, method: str, path: str, body: object = None, *, shape: type = dict
@@ -267,3 +303,24 @@ def _parsed_refund(answer: Answer[dict[str, Any]]) -> Answer[FoundRefund]:
         return answer
     parsed = _parsed(RefundData, answer.data)
     return Done(FoundRefund(parsed.data, answer.data)) if isinstance(parsed, Done) else parsed
+
+
+def _parsed_refunds(rows: Sequence[dict[str, Any]]) -> Done[list[FoundRefund]] | Unknown:
+    """Read rows of the list: what cannot be read may be the very one that is looked for, so then none are."""
+    found: list[FoundRefund] = []
+    for raw in rows:
+        parsed = _parsed(RefundData, raw)
+        if not isinstance(parsed, Done):
+            return parsed
+        found.append(FoundRefund(parsed.data, raw))
+    return Done(found)
+
+
+def _listed(raw: dict[str, Any]) -> ListedTransaction:
+    reference, parsed = raw.get("reference"), _parsed(Transaction, raw)
+    transaction = parsed.data if isinstance(parsed, Done) else None
+    return ListedTransaction(reference if isinstance(reference, str) else None, transaction)
+
+
+def _span(since: datetime, until: datetime, page: int) -> str:
+    return f"from={instant(since)}&to={instant(until)}&perPage={_PAGE}&page={page}"

@@ -56,6 +56,7 @@ class RefundData(BaseModel):
 
     id: Annotated[int, Field(ge=0, lt=2**64)]
     transaction: Annotated[int, Field(ge=0, lt=2**64), BeforeValidator(_number_of)]
+    transaction_reference: Text = None
     status: str
     amount: OptionalAmount = None
     currency: Text = None

@@ -188,6 +188,9 @@ class GatewayStatus(StrEnum):
 IN_PROGRESS = frozenset({GatewayStatus.ONGOING, GatewayStatus.PENDING, GatewayStatus.PROCESSING, GatewayStatus.QUEUED})
 """The customer acted, or need not, and the bank has not answered yet."""
 
+PAID = frozenset({GatewayStatus.SUCCESS, GatewayStatus.REVERSED, GatewayStatus.REVERSAL_PENDING})
+"""The customer's money arrived; it may have left again."""
+
 
 def fact_of(transaction: Transaction, raw: dict[str, Any], *, expired: bool) -> Fact | None:
     """Read what verify says as a fact about the payment; None for a status that means nothing to us.

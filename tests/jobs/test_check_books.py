@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from db.connection import Database
-from domain.books import Check, Report, Window
+from domain.books import AT_PAYSTACK, Check, Report, Window
 from domain.ids import Prefix, show
 from domain.payment import Payment, PaymentStatus
 from domain.refund import Refund, RefundNews, RefundStatus
@@ -23,7 +23,9 @@ LATER = 16 * 60.0
 
 
 def look(database: Database, window: Window = WINDOW) -> Report:
-    return check_books(database, window)
+    report = Report()
+    check_books(database, window, report)
+    return report
 
 
 def found(report: Report) -> dict[str, list[str]]:
@@ -81,7 +83,7 @@ def test_sound_books_pass(books: Books) -> None:
     assert books.refunded.status is PaymentStatus.PARTIALLY_REFUNDED
     report = look(books.database)
     assert found(report) == {}
-    assert set(report.findings) == set(Check), "and everything was looked for"
+    assert set(report.findings) == set(Check) - AT_PAYSTACK, "and everything was looked for"
     assert report.looked_at == {"payments": 4, "events": 9}
 
 
@@ -348,7 +350,9 @@ def test_broken_books_are_found_broken(books: Books, name: str) -> None:
 
 
 def test_every_check_of_our_own_books_has_a_breakage() -> None:
-    assert {check for _, expected in BREAKAGES.values() for check in expected} | {Check.JOB_OVERDUE} == set(Check)
+    assert {check for _, expected in BREAKAGES.values() for check in expected} | {
+        Check.JOB_OVERDUE
+    } | AT_PAYSTACK == set(Check)
 
 
 def test_what_is_late_by_less_than_the_quiet_time_is_no_finding(books: Books) -> None:
