@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import select
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
 
@@ -24,6 +26,13 @@ class Connection(psycopg.Connection[tuple[Any, ...]]):
         """Take what psycopg gives."""
         super().__init__(*args, **kwargs)
         self.stale: set[Stale] = set()
+        self.opened_at = time.monotonic()
+
+    def is_forsaken(self) -> bool:
+        """Whether the server has ended this idle connection: only then is there anything to read."""
+        poll = select.poll()
+        poll.register(self.pgconn.socket, select.POLLIN)
+        return bool(poll.poll(0))
 
 
 # Our statements are few, wide and prepared: planning one anew costs more than running it. A plan made while a table was
@@ -34,6 +43,11 @@ _SESSION_OPTIONS = (
     " -c statement_timeout=10s -c lock_timeout=5s -c idle_in_transaction_session_timeout=10s"
 )
 _POOL_WAIT_SECONDS = 5.0  # longer than any statement takes on a healthy day; then the caller hears "unavailable"
+# The pool tries to connect again after 1, 2, 4 … seconds; given up, the next caller has it try at once. So however long
+# Postgres was away, it is found again within seconds.
+_RECONNECT_SECONDS = 3.0
+# A session may outlive the maintenance that made it read-only; but while that lasts, new ones are no better.
+_READ_ONLY_SESSION_SECONDS = 1.0
 
 set_json_dumps(orjson.dumps)
 set_json_loads(orjson.loads)
@@ -52,6 +66,7 @@ class Database:
             max_size=maximum,
             timeout=_POOL_WAIT_SECONDS,
             max_lifetime=1800.0,
+            reconnect_timeout=_RECONNECT_SECONDS,
             open=False,
             name=name,
             kwargs={
@@ -82,13 +97,19 @@ class Database:
         """
         # Taken and put back by hand: the pool's own context would commit, and here nothing is left to commit.
         with translated_errors():
-            connection = self._pool.getconn()
+            connection = self._working_connection()
             try:
                 yield connection
+            except psycopg.errors.ReadOnlySqlTransaction:
+                if time.monotonic() - connection.opened_at > _READ_ONLY_SESSION_SECONDS:
+                    connection.close()
+                raise
             finally:
-                stale = _taken(connection)
+                # After a rollback as well: a commit whose answer was lost looks like one.
+                stale, connection.stale = connection.stale, set()
                 self._pool.putconn(connection)
-                self._forget(stale)
+                if stale:
+                    self._cache.forget(stale)
 
     @contextmanager
     def transaction(self) -> Generator[Connection]:
@@ -98,26 +119,17 @@ class Database:
             UnavailableError: as `connection`; a commit whose answer was lost counts as this too.
 
         """
-        stale: set[Stale] = set()
-        try:
-            with translated_errors(), self._pool.connection() as connection:
-                try:
-                    with connection.transaction():
-                        yield connection
-                finally:
-                    stale = _taken(connection)
-        finally:
-            # After a rollback as well: a commit whose answer was lost looks like one.
-            self._forget(stale)
+        with self.connection() as connection, connection.transaction():
+            yield connection
 
-    def _forget(self, stale: set[Stale]) -> None:
-        if stale:
-            self._cache.forget(stale)
-
-
-def _taken(connection: Connection) -> set[Stale]:
-    stale, connection.stale = connection.stale, set()
-    return stale
+    def _working_connection(self) -> Connection:
+        """Take a connection that still leads somewhere: after a restart of Postgres, the pool is full of others."""
+        while True:
+            connection = self._pool.getconn()
+            if not connection.is_forsaken():
+                return connection
+            connection.close()
+            self._pool.putconn(connection)  # which has the pool make a new one
 
 
 @contextmanager
@@ -131,5 +143,5 @@ def translated_errors() -> Generator[None]:
         raise ContendedError(str(error)) from error
     except PoolTimeout as error:
         raise UnavailableError(str(error)) from error
-    except psycopg.OperationalError as error:
+    except (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout) as error:
         raise UnavailableError(str(error).strip() or type(error).__name__) from error
