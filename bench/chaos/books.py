@@ -112,7 +112,7 @@ _REFUNDS = "SELECT id, payment_id, amount, status::text, gateway_refund_id FROM 
 _KEYS = "SELECT key, payment_id, refund_id FROM idempotency_keys"
 _EVENTS = "SELECT id, published_at FROM events"
 _LEFTOVERS: LiteralString = """
-SELECT 'job', kind || ' ' || coalesce(payload->>'payment_id', payload->>'refund_id', id::text), state::text,
+SELECT 'job', concat_ws(' ', kind, payload->>'payment_id', payload->>'refund_id', payload->>'webhook_id'), state::text,
     CASE state WHEN 'dead' THEN NULL WHEN 'sent' THEN coalesce(lease_until, sent_at) ELSE run_at END, last_error
 FROM jobs
 UNION ALL
