@@ -1,9 +1,11 @@
 """Where the campaign plays: servers of its own, Payfleet's processes, and a fault proxy on every way between them."""
 
 import asyncio
+import json
 import os
 import secrets
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -55,6 +57,8 @@ class Arena:
             "JWT_SECRET": secrets.token_urlsafe(48),
             "ENCRYPTION_KEY": new_key(),
             "LOG_LEVEL": "info",
+            # The sandbox keeps to no published limit here; its 429s are the faults.
+            "PAYSTACK_RATE_LIMITS": "all=1000000",
         }
         self._supervisors: dict[str, Supervisor] = {}
         self._changing = threading.RLock()
@@ -187,6 +191,15 @@ class Arena:
             self._supervisors.clear()
         for supervisor in reversed(supervisors):
             supervisor.stop()
+
+    def check_books(self) -> dict[str, Any]:
+        """What Payfleet itself finds wrong in its books; raises RuntimeError when it cannot look."""
+        argv = [sys.executable, "-m", "ops", "check-books", "--since", "7d", "--quiet-minutes", "1", "--json"]
+        env = {**os.environ, **self._environment_of("worker")}
+        answer = subprocess.run(argv, env=env, capture_output=True, text=True, check=False, timeout=300)
+        if answer.returncode not in {0, 1}:
+            raise RuntimeError(f"check-books ended with {answer.returncode}: {answer.stderr[-500:]}")
+        return json.loads(answer.stdout)
 
     # The sandbox, and looks at our database beside the links
 

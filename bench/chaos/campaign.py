@@ -116,6 +116,7 @@ async def _gather_evidence(campaign: Campaign, arena: Arena, listener: Listener)
     campaign.ours = await asyncio.to_thread(read_ours, arena.postgres.url)
     events = campaign.ours.events.keys()
     await arena.until(lambda: events <= listener.heard.keys(), seconds=20)
+    report = await asyncio.to_thread(arena.check_books)
     evidence = Evidence(
         told=campaign.told,
         ours=campaign.ours,
@@ -123,6 +124,8 @@ async def _gather_evidence(campaign: Campaign, arena: Arena, listener: Listener)
         heard=frozenset(listener.heard),
         deaf=listener.deaf_spans,
         late=campaign.settled.late,
+        by_itself=[(c["name"], e["id"], e["detail"]) for c in report["checks"] for e in c["examples"]],
+        dead_letters=int(campaign.figures["dead letters"]),
     )
     campaign.findings = judge(evidence)
     campaign.figures |= {

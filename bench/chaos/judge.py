@@ -58,6 +58,9 @@ class Evidence:
     ours: Ours
     theirs: Theirs
     heard: frozenset[str] = frozenset()
+    #: What `payfleet check-books` found: the check, its subject, details.
+    by_itself: Sequence[tuple[str, str, str]] = ()
+    dead_letters: int = 0
     deaf: Sequence[tuple[datetime, datetime]] = ()
     late: Sequence[Leftover] = ()
 
@@ -288,6 +291,13 @@ def the_book_contradicts_itself_nowhere(evidence: Evidence) -> Iterator[Finding]
 
 
 @check
+def payfleet_finds_nothing_either(evidence: Evidence) -> Iterator[Finding]:
+    """Its own look through its books comes to the same end."""
+    for name, subject, detail in evidence.by_itself:
+        yield Finding(Gravity.WRONG, "payfleet finds nothing either", subject, f"{name}: {detail}")
+
+
+@check
 def events_arrived(evidence: Evidence) -> Iterator[Finding]:
     """Every event that was written reached a listener downstream."""
     for event_id, published_at in evidence.ours.events.items():
@@ -304,6 +314,9 @@ def nothing_is_left_over(evidence: Evidence) -> Iterator[Finding]:
     for left in evidence.ours.leftovers:
         what = f"{left.what} {left.state}: {left.reason or 'no reason given'}"
         yield Finding(Gravity.STUCK, "nothing is left over", left.subject, what)
+    if evidence.dead_letters:
+        what = "left in RabbitMQ's dead-letter queues"
+        yield Finding(Gravity.STUCK, "nothing is left over", f"{evidence.dead_letters} messages", what)
     if evidence.theirs.undelivered:
         what = "events of Paystack's of which no copy arrived"
         yield Finding(Gravity.STUCK, "nothing is left over", f"{evidence.theirs.undelivered} webhooks", what)

@@ -163,7 +163,7 @@ FULL = Scale(
         Row.CLOCK_STEP: 4,
         Row.IDLE_TRANSACTION: 1,
         Row.DEPLOY: 1,
-        Row.NETWORK: 50,
+        Row.NETWORK: 55,
     },
     outage_seconds=60.0,
     idle_seconds=600.0,
@@ -191,7 +191,7 @@ QUICK = Scale(
         Row.CLOCK_STEP: 2,
         Row.IDLE_TRANSACTION: 1,
         Row.DEPLOY: 1,
-        Row.NETWORK: 10,
+        Row.NETWORK: 11,
     },
     outage_seconds=6.0,
     idle_seconds=20.0,
@@ -203,7 +203,7 @@ QUICK = Scale(
 
 LINKS = (
     *("web-postgres", "relay-postgres", "worker-postgres", "scheduler-postgres"),
-    *("relay-rabbitmq", "worker-rabbitmq"),
+    *("relay-rabbitmq", "worker-rabbitmq", "scheduler-rabbitmq"),
     *("web-redis", "worker-redis"),
     *("worker-paystack", "paystack-web"),
 )

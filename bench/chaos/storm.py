@@ -17,7 +17,7 @@ from bench.chaos.proxy import Trap, Weather
 from domain.jobs import Queue
 from workers.topology import dead_letter_queue
 
-_TRAP_SECONDS = 20.0
+_TRAP_SECONDS = (10.0, 75.0)  # at least, also at the end; at most: longer than any outage
 _BACKLOG_SECONDS = 6.0
 _RECOVERY_SECONDS = 90.0
 _QUORUM_QUEUE_SETTLES = 2.0  # RabbitMQ 3.10: killed sooner, a new quorum queue has no leader ever after
@@ -27,6 +27,8 @@ _LATE_SECONDS = 90.0  # how long after its time a fault still happens
 _ORDER = b"chaos-order-"
 _COMMIT = b"COMMIT"
 _BASIC_PUBLISH = b"\x00\x3c\x00\x28"
+
+_REJECTED = "Received message for undefined actor"  # as Dramatiq puts it
 
 _BACKLOG = "SELECT count(*) FROM jobs WHERE state <> 'dead' AND run_at <= payfleet_now()"
 _NOW = "SELECT payfleet_now()"
@@ -132,9 +134,10 @@ class Storm:
         await asyncio.to_thread(self._arena.start, "worker-0", module="bench.chaos.old_release")
         await asyncio.sleep(fault.seconds)
         await asyncio.to_thread(self._arena.stop, "worker-0")
+        said = self._arena.log("worker-0").read_text(encoding="utf-8", errors="replace")
+        happening.figures["rejected messages"] = said.count(_REJECTED)
         for name in WORKERS:
             await asyncio.to_thread(self._arena.start, name)
-        happening.figures["rejected messages"] = await asyncio.to_thread(self.dead_letters)
 
     async def _step_clock(self, fault: Fault, happening: Happening) -> None:
         if self._arena.clocks.missing:
@@ -230,7 +233,9 @@ class Storm:
         await self._catch(fault.link, Trap(pattern=pattern, after_reply=True), happening)
 
     async def _catch(self, link: str, trap: Trap, happening: Happening) -> None:
-        if not await self._arena.links[link].catch(trap, seconds=_TRAP_SECONDS):
+        least, most = _TRAP_SECONDS
+        seconds = min(max(self._scale.end - self._now(), least), most)
+        if not await self._arena.links[link].catch(trap, seconds=seconds):
             happening.missed = "nothing to strike came by in time"
 
     async def _have_weather(self, fault: Fault, happening: Happening) -> None:
@@ -250,7 +255,7 @@ class Storm:
             {"kind": "reset", "after_effect": True, "probability": 0.01},
             {"kind": "error", "probability": 0.03},
             {"kind": "error", "after_effect": True, "body": "html", "status": 502, "probability": 0.02},
-            {"kind": "rate_limited", "reset_seconds": 3, "probability": 0.05},
+            {"kind": "rate_limited", "reset_seconds": 1, "probability": 0.05},
             {"kind": "garbage", "probability": 0.05},
             {"kind": "latency", "latency_ms": 40_000, "probability": self._slow_share},
             {"kind": "latency", "latency_ms": {"median": 150, "p99": 2_000}},

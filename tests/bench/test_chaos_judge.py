@@ -42,6 +42,8 @@ class Scene:
     sandbox: RunningSandbox
     told: Told = field(default_factory=Told)
     late: list[Leftover] = field(default_factory=list)
+    by_itself: list[tuple[str, str, str]] = field(default_factory=list)
+    dead_letters: int = 0
     deaf_to: set[str] = field(default_factory=set)
 
     def play(self) -> None:
@@ -91,7 +93,17 @@ class Scene:
         ours = read_ours(self.url)
         heard = frozenset(ours.events) - self.deaf_to
         theirs = read_theirs(self.sandbox.control("book"))
-        return judge(Evidence(told=self.told, ours=ours, theirs=theirs, heard=heard, late=self.late))
+        return judge(
+            Evidence(
+                told=self.told,
+                ours=ours,
+                theirs=theirs,
+                heard=heard,
+                late=self.late,
+                by_itself=self.by_itself,
+                dead_letters=self.dead_letters,
+            )
+        )
 
 
 @pytest.fixture
@@ -296,6 +308,14 @@ def deliver_no_copy_of_a_webhook(scene: Scene) -> None:
     scene.sandbox.control("webhooks", {"event": "charge.success", "data": {}})
 
 
+def leave_a_dead_letter(scene: Scene) -> None:
+    scene.dead_letters = 1
+
+
+def hear_of_a_finding(scene: Scene) -> None:
+    scene.by_itself.append(("history_gap", "pay_1", "2 of 3"))
+
+
 def wait_for_nothing(scene: Scene) -> None:
     scene.late.append(Leftover(what="payment", subject="pay_1", state="PROCESSING", next_at=None, reason=None))
 
@@ -338,6 +358,8 @@ SABOTAGE: list[tuple[Callable[[Scene], None], str, Gravity]] = [
     (leave_an_event_unpublished, "nothing is left over", STUCK),
     (leave_a_call_unknown, "nothing is left over", STUCK),
     (deliver_no_copy_of_a_webhook, "nothing is left over", STUCK),
+    (leave_a_dead_letter, "nothing is left over", STUCK),
+    (hear_of_a_finding, "payfleet finds nothing either", WRONG),
     (wait_for_nothing, "nothing waits for nothing", STUCK),
 ]
 
