@@ -11,7 +11,7 @@ from uuid import UUID
 
 from db import events
 from db.connection import Database
-from domain.books import Window
+from domain.books import Report, Window
 from domain.ids import MalformedIdError, Prefix, payment_of, show
 from domain.jobs import JobKind
 from domain.payment import PAID
@@ -77,9 +77,11 @@ class Shop:
 
 def disagreements(shop: Shop) -> list[str]:
     """What must not be once everything is quiet: in our books, in Paystack's, or between the two."""
+    report = Report()
+    check_books(shop.database, _WINDOW, report)
     found = [
         f"{check}: {subject}: {detail}"
-        for check, findings in check_books(shop.database, _WINDOW).findings.items()
+        for check, findings in report.findings.items()
         for subject, detail in findings.items()
     ]
     book = shop.sandbox.control("book")

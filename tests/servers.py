@@ -190,6 +190,11 @@ class PrivateRabbitMQ(PrivateServer):
             Child(name="rabbitmq", argv=[str(server)], env=env, ready=self._serves, ready_seconds=120),
         ]
 
+    def wipe(self) -> None:
+        """Kill it and throw its disk away: queues, messages, users, everything."""
+        self.kill()
+        shutil.rmtree(self.state / "mnesia", ignore_errors=True)
+
     def control(self, *arguments: str) -> str:
         """Run rabbitmqctl against this node; returns what it printed."""
         program = _real_directory("rabbitmqctl", hint="rabbitmq-server") / "rabbitmqctl"

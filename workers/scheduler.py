@@ -4,10 +4,12 @@ Any number may run; one of them leads.
 """
 
 # APScheduler ships no types: what comes from it is unknown to the type checker.
-# pyright: reportUnknownMemberType=false
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 from __future__ import annotations
 
 import threading
+import time
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import psycopg
@@ -31,6 +33,7 @@ LETTERS_SECONDS = 5
 LOOK_SECONDS = 10
 REVIVE_SECONDS = 300
 _PARTITION_SECONDS = 3_600
+_CLOCK_SECONDS = 1.0
 _LEADER_KEY = 0x70667363  # "pfsc"; any number that nobody else on this database uses
 _TRY_LEAD = "SELECT pg_try_advisory_lock(%s)"
 
@@ -129,8 +132,22 @@ def run_scheduler(
     if letters is not None:
         scheduler.add_job(when_leading(letters.run_once), "interval", seconds=LETTERS_SECONDS, executor="rabbitmq")
     scheduler.start()
-    stop.wait()
+    _keep_time(scheduler, stop)
     scheduler.shutdown(wait=True)
     if letters is not None:
         letters.close()
     leadership.give_up()
+
+
+def _keep_time(scheduler: BackgroundScheduler, stop: threading.Event) -> None:
+    """Wait for the end. Where the machine's clock is set back meanwhile, every tick is due at once.
+
+    APScheduler goes by that clock: it would tick no more until the clock shows again what it has shown before.
+    """
+    shown = time.time()
+    while not stop.wait(_CLOCK_SECONDS):
+        before, shown = shown, time.time()
+        if shown < before:
+            _log.warning("scheduler.clock_set_back", seconds=round(before - shown))
+            for job in scheduler.get_jobs():
+                job.modify(next_run_time=datetime.fromtimestamp(shown, UTC))

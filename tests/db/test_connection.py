@@ -97,7 +97,7 @@ def private_url(postgres_server: services.Found) -> Generator[str]:
 
 def alter(url: str, change: LiteralString, database: Database) -> None:
     """Change the settings of the database at `url`, over another one."""
-    name = sql.Identifier(conninfo_to_dict(url)["dbname"])
+    name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
     with database.connection() as connection:
         connection.execute(sql.SQL("ALTER DATABASE {} ").format(name) + sql.SQL(change))
 

@@ -1,8 +1,11 @@
 """The clockwork: one leads, what was lost comes back, and standing still for months leaves partitions."""
 
 import threading
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta, tzinfo
+from types import SimpleNamespace
 
 import pytest
 
@@ -49,19 +52,57 @@ def test_without_postgres_nobody_leads() -> None:
     assert not Leadership("postgresql://nobody@127.0.0.1:1/none").is_mine()
 
 
-def test_a_running_scheduler_brings_a_lost_job_back(
-    database: Database, migrated_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def running_scheduler(database: Database, url: str, monkeypatch: pytest.MonkeyPatch) -> Generator[None]:
     monkeypatch.setattr(scheduler, "SWEEP_SECONDS", 0.1)
+    stop = threading.Event()
+    thread = threading.Thread(target=run_scheduler, args=(database, url, stop), kwargs={"looks_a_minute": 60})
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def lose_a_job(database: Database) -> None:
     accept(database)
     with database.connection() as connection:
         ledger.take_due_jobs(connection, limit=1, everything=False)
         advance_test_clock(connection, settings=settings_for("postgresql://"), by=timedelta(seconds=61))
-    stop = threading.Event()
-    thread = threading.Thread(target=run_scheduler, args=(database, migrated_url, stop), kwargs={"looks_a_minute": 60})
-    thread.start()
-    try:
-        eventually(lambda: rows(database, "SELECT state::text FROM jobs") == [("ready",)])
-    finally:
-        stop.set()
-        thread.join()
+
+
+def is_back(database: Database) -> bool:
+    return rows(database, "SELECT state::text FROM jobs") == [("ready",)]
+
+
+def test_a_running_scheduler_brings_a_lost_job_back(
+    database: Database, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lose_a_job(database)
+    with running_scheduler(database, migrated_url, monkeypatch):
+        eventually(lambda: is_back(database))
+
+
+def test_a_clock_that_is_set_back_does_not_stop_the_clockwork(
+    database: Database, migrated_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The machine's clock, as APScheduler and the scheduler read it, goes back by an hour while it runs."""
+    back = timedelta()
+
+    class Watch(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> datetime:
+            return datetime.now(tz) - back
+
+    for module in ("apscheduler.schedulers.base", "apscheduler.triggers.interval"):
+        monkeypatch.setattr(f"{module}.datetime", Watch)
+    monkeypatch.setattr(scheduler, "time", SimpleNamespace(time=lambda: Watch.now(UTC).timestamp()))
+    monkeypatch.setattr(scheduler, "_CLOCK_SECONDS", 0.05)
+    with running_scheduler(database, migrated_url, monkeypatch):
+        lose_a_job(database)
+        eventually(lambda: is_back(database))
+        back = timedelta(hours=1)
+        rows(database, "DELETE FROM jobs")
+        lose_a_job(database)
+        eventually(lambda: is_back(database))
