@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from psycopg.types.json import Jsonb
 
-from db import attempts, events, history, jobs, methods, orders, payments, refunds, verifications, webhooks
+from db import attempts, books, events, history, jobs, methods, orders, payments, refunds, verifications, webhooks
 from db.connection import _SESSION_OPTIONS, Connection
 from db.migrate import migrate
 from tests import services
@@ -48,6 +48,7 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "get payers": (orders._GET_PAYERS, {"order_ids": ["a", "b"]}),
     "release orders": (orders._RELEASE, {"order_ids": ["a", "b"], "payment_ids": IDS}),
     "get refunds": (refunds._GET, {"ids": IDS}),
+    "get refunds at the gateway": (refunds._GET_AT_GATEWAY, {"numbers": [9001, 9002]}),
     "get refunds of payments": (refunds._GET_OF_PAYMENTS, {"ids": IDS}),
     "get sendings": (refunds._GET_SENDINGS, {"ids": IDS}),
     "get unsettled refunds": (refunds._GET_UNSETTLED, {"transactions": [7001, 7002]}),
@@ -82,6 +83,10 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
         verifications._NOTE,
         {"ids": IDS, "looked_ats": [NOON, NOON], "statuses": ["success"] * 2, "errors": ["e"] * 2},
     ),
+    "page of the books": (books._PAYMENTS_PAGE, {"after": IDS[0], "until": IDS[1], "limit": 10}),
+    "events of the books": (books._EVENTS_PAGE, {"after": IDS[0], "until": IDS[1], "limit": 10}),
+    "refunds of the books": (books._REFUNDS_PAGE, {"after": IDS[0], "until": IDS[1], "limit": 10}),
+    "transactions of the books": (books._TRANSACTIONS, {"ids": IDS}),
     "lease events": (events._LEASE, {"limit": 500, "lease_seconds": 1.0}),
     "mark events": (events._MARK, {"ids": IDS}),
 }
