@@ -254,18 +254,32 @@ class SourcedChange:
 
 
 def write_changes(tx: Connection, changes: Sequence[SourcedChange]) -> None:
-    """Write the changes of payments locked in this transaction, each with its history line and its event."""
+    """Write the changes of payments locked in this transaction, each with its history line and its event.
+
+    Several changes of one payment come in their order.
+    """
     if not changes:
         return
     ids = sorted({sourced.change.after.id for sourced in changes})
-    tx.execute(_WRITE_CHANGES, {"ids": ids, "changes": Jsonb([_record(change) for change in changes])})
+    tx.execute(_WRITE_CHANGES, {"ids": ids, "changes": Jsonb(_records(changes))})
     tx.stale.update(Stale(CacheKind.HISTORY, sourced.change.after.user_id) for sourced in changes)
-    over = [sourced.change.after for sourced in changes if sourced.change.after.status not in LIVE]
+    # As they stand in the end: one that failed and succeeded within a batch keeps the order it has paid.
+    standing = {sourced.change.after.id: sourced.change.after for sourced in changes}
+    over = [payment for payment in standing.values() if payment.status not in LIVE]
     if over:
         release_orders(tx, over)
 
 
-def _record(sourced: SourcedChange) -> dict[str, Any]:
+def _records(changes: Sequence[SourcedChange]) -> list[dict[str, Any]]:
+    """Make the rows to write; a change that brings no answer of the gateway's keeps the one before it in the batch."""
+    responses: dict[UUID, Mapping[str, Any]] = {}
+    for sourced in changes:
+        if sourced.change.response is not None:
+            responses[sourced.change.after.id] = sourced.change.response
+    return [_record(sourced, responses.get(sourced.change.after.id)) for sourced in changes]
+
+
+def _record(sourced: SourcedChange, response: Mapping[str, Any] | None) -> dict[str, Any]:
     change, after = sourced.change, sourced.change.after
     instrument = after.instrument
     return {
@@ -275,7 +289,7 @@ def _record(sourced: SourcedChange) -> dict[str, Any]:
         "access_code": after.access_code,
         "authorization_url": after.authorization_url,
         "gateway_transaction_id": after.gateway_transaction_id,
-        "gateway_response": change.response,
+        "gateway_response": response,
         "channel": instrument.channel,
         "card_type": instrument.card_type,
         "card_brand": instrument.card_brand,

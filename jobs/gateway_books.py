@@ -70,6 +70,8 @@ def compare_with_paystack(
     """
     for check in sorted(AT_PAYSTACK):
         report.add(check, [])
+    for what in ("gateway_transactions", "foreign_transactions", "gateway_refunds", "foreign_refunds"):
+        report.count(what, 0)
     with books.snapshot(database) as tx:
         span, now = books.get_span(tx, since=window.since), get_now(tx)
     both = BothBooks(

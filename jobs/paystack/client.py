@@ -316,8 +316,9 @@ def _parsed_refunds(rows: Sequence[dict[str, Any]]) -> Done[list[FoundRefund]] |
     return Done(found)
 
 
-def _listed(raw: dict[str, Any]) -> ListedTransaction:
-    reference, parsed = raw.get("reference"), _parsed(Transaction, raw)
+def _listed(raw: object) -> ListedTransaction:
+    row = cast("dict[str, Any]", raw) if isinstance(raw, dict) else {}
+    reference, parsed = row.get("reference"), _parsed(Transaction, row)
     transaction = parsed.data if isinstance(parsed, Done) else None
     return ListedTransaction(reference if isinstance(reference, str) else None, transaction)
 

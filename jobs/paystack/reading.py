@@ -30,7 +30,7 @@ def read(call: Callable[[], Answer[T]], pause: Callable[[float], object]) -> T |
         match answer:
             case Done(data):
                 return data
-            case Refused(HTTPStatus.NOT_FOUND):
+            case Refused(status, reason) if status == HTTPStatus.NOT_FOUND or "not found" in reason.lower():
                 return None
             case Refused(_, reason) | NotSent(reason, ErrorCode.PAYSTACK_API_ERROR):
                 raise UnavailableError(f"asking Paystack: {reason}")

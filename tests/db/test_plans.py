@@ -11,6 +11,7 @@ from psycopg.types.json import Jsonb
 from db import (
     attempts,
     audit,
+    books,
     dead_letters,
     events,
     history,
@@ -64,6 +65,7 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
     "get payers": (orders._GET_PAYERS, {"order_ids": ["a", "b"]}),
     "release orders": (orders._RELEASE, {"order_ids": ["a", "b"], "payment_ids": IDS}),
     "get refunds": (refunds._GET, {"ids": IDS}),
+    "get refunds at the gateway": (refunds._GET_AT_GATEWAY, {"numbers": [9001, 9002]}),
     "get refunds of payments": (refunds._GET_OF_PAYMENTS, {"ids": IDS}),
     "get sendings": (refunds._GET_SENDINGS, {"ids": IDS}),
     "get unsettled refunds": (refunds._GET_UNSETTLED, {"transactions": [7001, 7002]}),
@@ -115,6 +117,10 @@ STATEMENTS: dict[str, tuple[str, Mapping[str, Any]]] = {
         f"revive {kind}": (sql, {**given, "after": IDS[0], "limit": 500, "correlation_id": "c"})
         for kind, (sql, given) in stranded._STATEMENTS.items()
     },
+    "page of the books": (books._PAYMENTS_PAGE, {"after": IDS[0], "until": IDS[1], "limit": 10}),
+    "events of the books": (books._EVENTS_PAGE, {"after": IDS[0], "until": IDS[1], "limit": 10}),
+    "refunds of the books": (books._REFUNDS_PAGE, {"after": IDS[0], "until": IDS[1], "limit": 10}),
+    "transactions of the books": (books._TRANSACTIONS, {"ids": IDS}),
     "lease events": (events._LEASE, {"limit": 500, "lease_seconds": 1.0}),
     "mark events": (events._MARK, {"ids": IDS}),
 }

@@ -22,6 +22,7 @@ def shared_fleet(
         running_fleet(state, database_url, rabbitmq_url, redis_url) as fleet,
     ):
         yield fleet
+        fleet.have_sound_books()
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -97,6 +98,28 @@ class Fleet:
             connection.execute(
                 "UPDATE test_clock SET clock_offset = clock_offset + make_interval(secs => %s)", [seconds]
             )
+
+    def check_books(self, *arguments: str) -> dict[str, Any]:
+        """What `payfleet check-books --with-paystack` finds."""
+        command = [sys.executable, "-m", "ops", "check-books", "--with-paystack", "--json", *arguments]
+        done = subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode in {0, 1}, done.stderr
+        return {check["name"]: check["examples"] for check in json.loads(done.stdout)["checks"] if check["count"]}
+
+    def have_sound_books(self) -> None:
+        """Let the quiet time pass: what was left behind is found then, and what only waited its turn has had it."""
+        self.advance_clock(1_000)
+        found: dict[str, Any] = {}
+
+        def nothing_is_found() -> bool:
+            found.clear()
+            found.update(self.check_books("--since", "30d"))
+            return not found
+
+        try:
+            wait_until(nothing_is_found, "the books are sound")
+        except AssertionError as error:
+            raise AssertionError(dump(found)) from error
 
     def kill(self, name: str) -> None:
         """End a process as a crash would; the supervisor starts it again."""

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import pika
 import pytest
 
-from domain.ids import payment_of
 from domain.jobs import Queue
 from tests.end_to_end.fleet import CARD, Fleet, dump, wait_until
 
@@ -34,6 +33,7 @@ def test_a_worker_killed_in_the_middle_of_a_call_neither_loses_nor_doubles_the_p
     wait_until(lambda: fleet.get_payment(payment["paymentId"])["status"] == "success", "the payment succeeded")
     paid = [row for row in fleet.book()["transactions"] if row["reference"].startswith(payment["reference"])]
     assert [row["status"] for row in paid].count("success") == 1, dump(paid)
+    fleet.have_sound_books()
 
 
 @pytest.mark.slow
@@ -82,8 +82,11 @@ def test_a_thousand_payments_survive_deleted_queues_and_killed_workers(fleet: Fl
     wait_until(quiet, "every payment succeeded", seconds=120)
     assert len(set(paid)) == total
     assert fleet.query("SELECT count(*) FROM payments")[0][0] == before + total
-    _one_history_line_and_one_event_for_each_fact(fleet, total)
-    _the_books_are_equal(fleet, total)
+    assert fleet.query(
+        "SELECT count(*), count(DISTINCT gateway_transaction_id), count(review_reason) FROM payments"
+        " WHERE order_id LIKE 'chaos_%%'"
+    ) == [(total, total, 0)], "none was paid twice"
+    fleet.have_sound_books()
 
 
 def _delete_queues(url: str) -> None:
@@ -92,43 +95,3 @@ def _delete_queues(url: str) -> None:
     for queue in Queue:
         channel.queue_delete(queue)
     connection.close()
-
-
-def _one_history_line_and_one_event_for_each_fact(fleet: Fleet, total: int) -> None:
-    facts = fleet.query(
-        "SELECT fact, count(*), count(DISTINCT payment_id) FROM payment_history h JOIN payments p ON p.id = payment_id"
-        " WHERE order_id LIKE 'chaos_%%' GROUP BY fact"
-    )
-    told = fleet.query(
-        "SELECT type, count(*), count(DISTINCT subject) FROM events e JOIN payments p ON p.id = subject"
-        " WHERE order_id LIKE 'chaos_%%' GROUP BY type"
-    )
-    by_fact = {name: (rows, distinct) for name, rows, distinct in facts}
-    by_event = {name: (rows, distinct) for name, rows, distinct in told}
-    assert by_fact.pop("payment.accepted") == (total, total)
-    assert by_fact.pop("payment.succeeded") == (total, total)
-    assert by_event.pop("payment.succeeded") == (total, total)
-    # A payment whose worker died after the call was paid (autopay) before it could be initialized here.
-    rows, distinct = by_fact.pop("payment.initialized")
-    assert rows == distinct
-    assert by_event.pop("payment.initiated") == (rows, distinct)
-    assert (by_fact, by_event) == ({}, {})
-
-
-def _the_books_are_equal(fleet: Fleet, total: int) -> None:
-    """Every success in the sandbox's book is one of ours, and the other way round: nobody paid twice."""
-    ours = {
-        transaction_id: (payment_id, amount)
-        for transaction_id, payment_id, amount in fleet.query(
-            "SELECT gateway_transaction_id::bigint, id, amount FROM payments"
-            " WHERE order_id LIKE 'chaos_%%' AND status = 'SUCCESS'"
-        )
-    }
-    payments = {payment_id for payment_id, _ in ours.values()}
-    theirs = {
-        row["id"]: (payment_of(row["reference"])[0], row["amount"])
-        for row in fleet.book()["transactions"]
-        if row["status"] == "success" and payment_of(row["reference"])[0] in payments
-    }
-    assert len(payments) == total
-    assert ours == theirs

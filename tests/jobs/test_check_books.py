@@ -8,8 +8,10 @@ from typing import Any, LiteralString
 import psycopg
 import pytest
 
+from db import books as tables
 from db.connection import Database
 from domain.books import AT_PAYSTACK, Check, Report, Window
+from domain.errors import ReadOnlyError
 from domain.ids import Prefix, show
 from domain.payment import Payment, PaymentStatus
 from domain.refund import Refund, RefundNews, RefundStatus
@@ -353,6 +355,16 @@ def test_every_check_of_our_own_books_has_a_breakage() -> None:
     assert {check for _, expected in BREAKAGES.values() for check in expected} | {
         Check.JOB_OVERDUE
     } | AT_PAYSTACK == set(Check)
+
+
+def test_a_snapshot_sees_one_moment_and_writes_nothing(books: Books) -> None:
+    with pytest.raises(ReadOnlyError), tables.snapshot(books.database) as tx:
+        before = tables.get_span(tx, since=timedelta(days=1))
+        books.run("UPDATE payments SET version = 9 WHERE id = %s", books.paid.id)
+        (page,) = tx.execute("SELECT version FROM payments WHERE id = %s", [books.paid.id]).fetchall()
+        assert page == (books.paid.version,)
+        assert tables.get_span(tx, since=timedelta(days=1)) == before
+        tx.execute("UPDATE payments SET version = 8")
 
 
 def test_what_is_late_by_less_than_the_quiet_time_is_no_finding(books: Books) -> None:

@@ -1,6 +1,7 @@
 """An order is paid once: money of a second payment is held, flagged and told apart, whatever comes first."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from threading import Barrier
 
 import pytest
@@ -114,3 +115,19 @@ def test_a_late_failure_of_the_first_payment_leaves_the_order_to_the_second(cont
     learn(context, (second, paid(second, 2)))
     learn(context, (first, declined(first)))
     assert rows(context.database, "SELECT payment_id, paid FROM live_orders") == [(second.id, True)]
+
+
+def test_a_payment_that_failed_and_succeeded_in_one_batch_keeps_the_order_it_has_paid(context: JobContext) -> None:
+    payment = accept(context.database, order_id="shared")
+    learn(context, (payment, declined(payment)), (payment, paid(payment, 1)))
+    assert payment_now(context.database, payment.id).status is PaymentStatus.SUCCESS
+    with pytest.raises(LiveOrderError):
+        try_to_accept(context.database, order_id="shared")
+
+
+def test_money_that_is_flagged_beside_a_success_does_not_lose_its_answer(context: JobContext) -> None:
+    payment = accept(context.database)
+    first = replace(paid(payment, 1), response={"id": 1, "amount": 50_000})
+    learn(context, (payment, first), (payment, paid(payment, 2)))
+    assert reviews(context, payment) == ["paid_twice"]
+    assert rows(context.database, "SELECT gateway_response FROM payments") == [({"id": 1, "amount": 50_000},)]

@@ -2,6 +2,7 @@
 
 import json
 import socket
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ OPENED = {
     "access_code": "ac_1",
     "reference": REQUEST.reference,
 }
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 PAID = {"id": 1, "status": "success", "reference": "r", "amount": 1, "currency": "NGN"}
 
 
@@ -275,3 +277,51 @@ def test_verify_believes_nothing_without_what_it_needs(
 ) -> None:
     paystack.next(says(200, ok({**PAID, **odd})))
     assert isinstance(client.verify("r"), Unknown)
+
+
+def test_a_page_of_transactions_is_asked_for_by_its_time_and_number(
+    client: Paystack, paystack: ScriptedPaystack
+) -> None:
+    paystack.next(says(200, ok([])))
+    assert client.list_transactions(since=NOON, until=NOON + timedelta(hours=1), page=3) == Done([])
+    query = "from=2026-03-01T12:00:00.000Z&to=2026-03-01T13:00:00.000Z&perPage=100&page=3"
+    assert paystack.calls[-1].path == f"/transaction?{query}"
+    paystack.next(says(200, ok([])))
+    assert client.list_refunds_made(since=NOON, until=NOON + timedelta(hours=1), page=3) == Done([])
+    assert paystack.calls[-1].path == f"/refund?{query}"
+
+
+def test_rows_of_others_may_be_as_odd_as_they_like_among_transactions(
+    client: Paystack, paystack: ScriptedPaystack
+) -> None:
+    paystack.next(says(200, ok([PAID, {**PAID, "id": None}, {"reference": 7}, None, "row"])))
+    answer = client.list_transactions(since=NOON, until=NOON, page=1)
+    assert isinstance(answer, Done)
+    assert [(row.reference, row.transaction is None) for row in answer.data] == [
+        ("r", False),
+        ("r", True),
+        (None, True),
+        (None, True),
+        (None, True),
+    ]
+
+
+def test_a_page_of_refunds_with_one_that_cannot_be_read_says_nothing(
+    client: Paystack, paystack: ScriptedPaystack
+) -> None:
+    refund = {"id": 9, "transaction": 1, "status": "processed", "amount": "100", "transaction_reference": "pf-1"}
+    paystack.next(says(200, ok([refund])), says(200, ok([refund, {**refund, "id": None}])))
+    answer = client.list_refunds_made(since=NOON, until=NOON, page=1)
+    assert isinstance(answer, Done)
+    assert [(row.refund.id, row.refund.transaction_reference) for row in answer.data] == [(9, "pf-1")]
+    assert isinstance(client.list_refunds_made(since=NOON, until=NOON, page=1), Unknown)
+
+
+def test_a_transaction_is_found_by_its_number(client: Paystack, paystack: ScriptedPaystack) -> None:
+    paystack.next(says(200, ok(PAID)), refuses("Transaction not found", None, 404))
+    answer = client.fetch_transaction(1)
+    assert isinstance(answer, Done)
+    assert answer.data is not None
+    assert answer.data.transaction.reference == "r"
+    assert client.fetch_transaction(2) == Done(None)
+    assert [call.path for call in paystack.calls] == ["/transaction/1", "/transaction/2"]
