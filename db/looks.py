@@ -34,12 +34,10 @@ WITH overdue AS MATERIALIZED (
 )
 {_WITH_OPENING}
 """  # noqa: S608 - made of constants
-# That it is not paid is said so that no plan takes the index of those that are not for a way to this one.
-_UNPAID_LOOK_AT = "CASE WHEN paid THEN NULL ELSE look_at END"
 _GET_OVERDUE_OF = f"""
 WITH overdue AS MATERIALIZED (
     SELECT order_id, payment_id FROM live_orders WHERE order_id = %(order_id)s AND payment_id = %(payment_id)s
-        AND {_UNPAID_LOOK_AT} <= payfleet_now() - make_interval(secs => %(seconds)s)
+        AND look_at <= payfleet_now() - make_interval(secs => %(seconds)s)
 )
 {_WITH_OPENING}
 """  # noqa: S608 - too
@@ -48,9 +46,7 @@ SELECT EXISTS (
     SELECT FROM live_orders WHERE NOT paid AND look_at <= payfleet_now() - make_interval(secs => %(seconds)s)
 )
 """
-_GET_NEXT = f"""
-SELECT {_UNPAID_LOOK_AT} FROM live_orders WHERE order_id = %(order_id)s AND payment_id = %(payment_id)s
-"""  # noqa: S608 - too
+_GET_NEXT = "SELECT look_at FROM live_orders WHERE order_id = %(order_id)s AND payment_id = %(payment_id)s"
 _DROP_DEAD = """
 DELETE FROM jobs WHERE id = ANY(ARRAY(
     SELECT id FROM jobs WHERE dedupe_key = ANY(%(keys)s::text[]) AND state = 'dead' FOR UPDATE SKIP LOCKED
@@ -91,7 +87,7 @@ def request_overdue_looks(connection: Connection, *, limit: int, correlation_id:
 
 
 def request_look_if_overdue(connection: Connection, payment: Payment, *, seconds: float, correlation_id: str) -> bool:
-    """Have Paystack asked about a payment whose look has been due for more than these seconds; whether it has."""
+    """Have Paystack asked about an undecided payment whose look has been due for these seconds; whether it has."""
     parameters = {"order_id": payment.order_id, "payment_id": payment.id, "seconds": seconds}
     overdue = [_Overdue(*row) for row in connection.execute(_GET_OVERDUE_OF, parameters).fetchall()]
     _request(connection, overdue, {payment.id: payment}, correlation_id)
@@ -104,7 +100,7 @@ def is_any_overdue(connection: Connection, *, seconds: float) -> bool:
 
 
 def get_next_look(connection: Connection, payment: Payment) -> datetime | None:
-    """Read when Paystack is asked about a payment without being asked; None when it is not, or not any more."""
+    """Read when an undecided payment has its next look; None when nobody has planned one."""
     row = connection.execute(_GET_NEXT, {"order_id": payment.order_id, "payment_id": payment.id}).fetchone()
     return None if row is None else row[0]
 

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _OF_PAGE = """
 id > %(after)s AND id < payfleet_uuid7_floor(payfleet_now() - interval '5 minutes') ORDER BY id LIMIT %(limit)s
 """
-# Jobs are found by "= ANY", for the reason in db/jobs.py. The first one of a payment, of a method and of an event bears
-# its id; the others say in their dedupe key whom they serve.
+# Jobs are found by "= ANY", for the reason in db/jobs.py. The first one of a payment, a method, an event or a refund
+# bears its id; all others, and those of refunds, say in their dedupe key whom they serve.
 _SERVED_BY_ID = "SELECT id FROM jobs WHERE id = ANY(ARRAY(SELECT id FROM page))"
 _SERVED_BY_KEY = """
 SELECT split_part(dedupe_key, ':', 2)::uuid FROM jobs WHERE dedupe_key = ANY(ARRAY(SELECT key FROM keys))
@@ -53,8 +53,8 @@ WITH page AS MATERIALIZED (
     WHERE id NOT IN ({_SERVED_BY_KEY} AND state <> 'dead') AND id NOT IN ({_SERVED_BY_KEY} AND state = 'dead')
 ), revived AS (
     {_REVIVE}
-    SELECT payfleet_uuid7(at), kind, %(queue)s, jsonb_build_object('payment_id', payment_id, 'refund_id', id),
-        kind || ':' || id, at, %(correlation_id)s, at
+    SELECT CASE kind WHEN %(send)s THEN id ELSE payfleet_uuid7(at) END, kind, %(queue)s,
+        jsonb_build_object('payment_id', payment_id, 'refund_id', id), kind || ':' || id, at, %(correlation_id)s, at
     FROM stranded, {_NOW}
     WHERE kind = %(check)s OR payment_id NOT IN (
         SELECT id FROM payments

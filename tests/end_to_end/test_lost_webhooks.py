@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from tests.customer import Visitor
 from tests.end_to_end.fleet import CARD, Fleet
 
 
@@ -14,8 +15,8 @@ def deaf(fleet: Fleet) -> Fleet:
     return fleet
 
 
-def payable(fleet: Fleet, **changes: str) -> dict[str, Any]:
-    response = fleet.post_payment(wait=20, channels=["card"], **changes)
+def payable(fleet: Fleet, channel: str = "card", **changes: str) -> dict[str, Any]:
+    response = fleet.post_payment(wait=20, channels=[channel], **changes)
     assert response.status_code == 201, response.text
     return response.json()["data"]
 
@@ -47,11 +48,19 @@ def test_a_customer_who_comes_back_is_sent_on_with_the_news(deaf: Fleet) -> None
     assert answer.headers["Location"].endswith("status=success")
 
 
-def test_when_nobody_asks_payfleet_does_once_the_customers_time_is_over(deaf: Fleet) -> None:
-    paid, left = payable(deaf), payable(deaf)
+def test_when_nobody_asks_payfleet_does_soon_for_a_card_and_in_hours_for_a_transfer(deaf: Fleet) -> None:
+    paid, left, transfer = payable(deaf), payable(deaf), payable(deaf, "bank_transfer")
     pay(deaf, paid)
-    deaf.advance_clock(3600)
+    deaf.advance_clock(5 * 60)
     deaf.wait_for_payment(paid["paymentId"], "success")
+    assert deaf.get_payment(left["paymentId"])["status"] == "pending"
+
+    visitor = Visitor(transfer["authorizationUrl"])
+    visitor.submit("bank_transfer")
+    visitor.submit("sent")
+    deaf.control("clock", advance_seconds=10)  # the money arrives
+    deaf.advance_clock(5 * 3600)
+    deaf.wait_for_payment(transfer["paymentId"], "success")
     deaf.wait_for_payment(left["paymentId"], "abandoned")
     again = deaf.post_payment(orderId=left["orderId"])
     assert again.status_code == 202, "its order may be paid anew"

@@ -222,6 +222,39 @@ def test_a_late_janitor_does_not_touch_the_time_of_the_next_payment_of_the_order
     assert rows(database, "SELECT look_at - payfleet_now() <= interval '4 minutes' FROM live_orders") == [(True,)]
 
 
+def test_a_janitor_that_stood_still_does_not_bring_forward_what_another_has_moved_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept(database)
+    rows(database, "DELETE FROM jobs")
+    pass_time(database, minutes=5)
+    request = verifications.request_look
+
+    def stall(connection: Connection, payment_id: UUID, **arguments: Any) -> datetime:
+        monkeypatch.setattr(verifications, "request_look", request)
+        pass_time(database, minutes=10)
+        assert look(database) == 1, "the other one"
+        return request(connection, payment_id, **arguments)
+
+    monkeypatch.setattr(verifications, "request_look", stall)
+    look(database)
+    assert rows(database, "SELECT look_at > payfleet_now() + interval '29 minutes' FROM live_orders") == [(True,)]
+
+
+def test_a_payment_that_is_just_being_settled_keeps_no_other_from_its_look(database: Database) -> None:
+    settled, other = accept(database), accept(database)
+    rows(database, "DELETE FROM jobs")
+    pass_time(database, minutes=5)
+    with database.transaction() as tx:
+        orders.release_orders(tx, [settled])
+        assert look(database) == 2
+        assert rows(database, "SELECT look_at > payfleet_now() FROM live_orders ORDER BY payment_id") == [
+            (False,),
+            (True,),
+        ]
+    assert rows(database, "SELECT payment_id FROM live_orders") == [(other.id,)]
+
+
 def test_two_janitors_at_once_make_one_look_of_each_payment(database: Database) -> None:
     for _ in range(20):
         accept(database)
@@ -293,7 +326,7 @@ def test_a_refund_that_was_never_sent_is_sent_once(context: JobContext, paystack
     refund = stranded_refund(context)
     assert revive(context.database) == {"refund": 1}
     assert kinds(context.database) == ["send_refund"]
-    send_refunds(context, job_ids(context.database, "send_refund"))
+    send_refunds(context, [refund.id])
     assert refund_now(context.database, refund.id).status is RefundStatus.PROCESSING
     assert len(paystack.refunds) == 1
 
@@ -407,10 +440,17 @@ def unknown_charge(context: JobContext, paystack: ScriptedPaystack) -> Payment:
 
 def test_a_call_whose_outcome_nobody_finds_out_is_looked_at(context: JobContext, paystack: ScriptedPaystack) -> None:
     payment = unknown_charge(context, paystack)
+    rows(context.database, "UPDATE jobs SET state = 'dead'")
+    assert revive(context.database) == {}, "it may be on its way"
     pass_time(context.database, minutes=11)
+    rows(context.database, "UPDATE jobs SET state = 'ready'")
     assert revive(context.database) == {}, "its own job does"
     rows(context.database, "UPDATE jobs SET state = 'dead'")
     assert revive(context.database) == {"unknown_call": 1}
+    assert revive(context.database) == {}, "once"
+    rows(context.database, "UPDATE jobs SET state = 'dead'")
+    assert revive(context.database) == {}, "and another look would end like the dead one"
+    rows(context.database, "UPDATE jobs SET state = 'ready' WHERE kind = 'verify_payment'")
     verify_payments(context, job_ids(context.database, "verify_payment"))
     assert payment_now(context.database, payment.id).status is S.SUCCESS
     assert outcomes(context.database) == ["done"]
