@@ -16,7 +16,7 @@ COMPILE = $(BIN)/uv pip compile pyproject.toml --quiet --universal --python-vers
 	--no-emit-index-url --no-emit-find-links --custom-compile-command "make lock" --group build $(ARGS)
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint format fuzz bench lock clean python
+.PHONY: help run demo test lint format fuzz bench chaos lock clean python
 
 help: ## List the targets.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -55,6 +55,10 @@ fuzz: python ## Send the running fleet whatever its OpenAPI document allows, and
 bench: python ## Run the load and fault campaigns; results go to bench/results/.
 	@$(PROVIDE) requirements-dev.txt
 	$(BIN)/python -m bench $(ARGS)
+
+chaos: python ## Break everything around the fleet under load and judge what is left (QUICK=1: 3 minutes; SEED=n: again).
+	@$(PROVIDE) requirements-dev.txt
+	$(BIN)/python -m bench.chaos $(if $(QUICK),--quick) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lock: python ## Resolve the requirements again (ARGS=--upgrade takes the newest versions allowed).
 	@$(PROVIDE) requirements-dev.txt

@@ -12,7 +12,7 @@ from pathlib import Path
 from bench.chaos.campaign import Campaign, run_campaign
 from bench.chaos.plan import FULL, QUICK, Row, Scale
 from bench.chaos.progress import Progress
-from bench.chaos.report import show, write
+from bench.chaos.report import document, show, write
 from tests.services import NotFoundError
 
 
@@ -45,8 +45,9 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
-    print(show(campaign))
-    print(f"report: {write(campaign)}")
+    told = document(campaign)
+    print(show(told))
+    print(f"report: {write(campaign, told)}")
     return 0 if campaign.passed else 1
 
 

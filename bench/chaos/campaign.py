@@ -101,7 +101,7 @@ async def _play(campaign: Campaign, arena: Arena, listener: Listener, faults: li
             # A defect of the campaign itself must not pass for a quiet end.
             if isinstance(outcome, Exception):
                 raise outcome
-    campaign.happened, campaign.struck, campaign.samples = storm.happened, dict(storm.struck), watch.samples
+    campaign.happened, campaign.struck, campaign.samples = storm.happened, storm.struck, watch.samples
     campaign.figures |= {
         "accept in the calm, p50, ms": 1000 * _share(customers.calm_latencies, 0.50),
         "accept in the calm, p99, ms": 1000 * _share(customers.calm_latencies, 0.99),
@@ -131,6 +131,9 @@ async def _gather_evidence(campaign: Campaign, arena: Arena, listener: Listener)
     campaign.figures |= {
         "webhooks delivered by Paystack": sum(row["status"] == "delivered" for row in book["deliveries"]),
         "payments paid before their opening was known": arena.look(_EARLY)[0][0],
+        "payments paid with other money": sum(
+            p.review_reason == "amount_mismatch" for p in campaign.ours.payments.values()
+        ),
         "events heard more than once": sum(count > 1 for count in listener.heard.values()),
         "events": len(campaign.ours.events),
         "calls taken by Paystack": sum(

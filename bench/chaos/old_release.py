@@ -5,7 +5,7 @@ import sys
 from domain.jobs import JobKind
 from workers import actors
 
-UNKNOWN = JobKind.CHECK_REFUND
+UNKNOWN = JobKind.CHARGE_PAYMENT_METHOD
 
 
 def main() -> None:

@@ -324,7 +324,7 @@ def _kills(scale: Scale, source: random.Random) -> Iterator[Fault]:
 def _broker(scale: Scale, source: random.Random) -> Iterator[Fault]:
     """One thing at a time, in any order, each with room after it that is in proportion to how long it lasts."""
     downs = scale.amounts[Row.BROKER_DOWN]
-    kills = -(-downs * 2 // 3) if downs > 1 else downs
+    kills = max(downs * 2 // 3, min(downs, 1))
     emptied = ("deleted", "wiped", "purged")[: scale.amounts[Row.BROKER_EMPTIED]]
     todo: list[tuple[Row, str, float]] = [
         *[(Row.BROKER_DOWN, "killed", 8.0)] * kills,

@@ -2,18 +2,18 @@
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from typing import Any
 
 import pika
 import psycopg
 
 from bench.chaos.arena import WORKERS, Arena
 from bench.chaos.listener import Listener
-from bench.chaos.plan import TITLES, Fault, Row, Scale, lanes_of
-from bench.chaos.proxy import Trap, Weather
+from bench.chaos.plan import Fault, Row, Scale, lanes_of
+from bench.chaos.proxy import Trap
 from domain.jobs import Queue
 from workers.topology import dead_letter_queue
 
@@ -59,9 +59,8 @@ class Storm:
         self._scale = scale
         self._faults = faults
         self._started = 0.0
-        self._rules: list[int] = []
         self.happened: list[Happening] = []
-        self.struck: Counter[str] = Counter()
+        self.struck: dict[str, int] = {}
         self._how: Mapping[Row, Callable[[Fault, Happening], Awaitable[None]]] = {
             Row.WORKER_KILLED: self._kill_workers,
             Row.RELAY_KILLED: self._kill_relay,
@@ -79,9 +78,8 @@ class Storm:
         }
 
     async def run(self) -> None:
-        """Let it break, lane beside lane; Paystack is sick all the while."""
+        """Let it break, lane beside lane; Paystack is sick all the while, and already in the calm."""
         self._started = time.monotonic()
-        await asyncio.sleep(self._scale.calm_seconds)
         await self._sicken_paystack()
         async with asyncio.TaskGroup() as group:
             for faults in lanes_of(self._faults).values():
@@ -228,8 +226,8 @@ class Storm:
     # The network
 
     async def _lose_commit(self, fault: Fault, happening: Happening) -> None:
-        # The web process stores an order in one statement that commits by itself.
-        pattern = _ORDER if fault.link == "web-postgres" else _COMMIT
+        # The web process stores an order in one statement that commits by itself, as the relay's all do.
+        pattern = {"web-postgres": _ORDER, "worker-postgres": _COMMIT}.get(fault.link, b"")
         await self._catch(fault.link, Trap(pattern=pattern, after_reply=True), happening)
 
     async def _catch(self, link: str, trap: Trap, happening: Happening) -> None:
@@ -239,8 +237,8 @@ class Storm:
             happening.missed = "nothing to strike came by in time"
 
     async def _have_weather(self, fault: Fault, happening: Happening) -> None:
+        del happening
         link = self._arena.links[fault.link]
-        happening.figures["connections"] = link.connections
         latency = (0.3, 1.5) if fault.link == "worker-paystack" else (0.02, 0.3)
         with ExitStack() as stack:
             stack.enter_context(link.under(fault.weather, latency_seconds=latency))
@@ -251,24 +249,21 @@ class Storm:
     async def _sicken_paystack(self) -> None:
         """Rules for all calls: what is done and its answer lost, what goes wrong, and webhooks in disorder."""
         for rule in (
-            {"kind": "lost_answer", "probability": 0.09},
-            {"kind": "reset", "after_effect": True, "probability": 0.01},
-            {"kind": "error", "probability": 0.03},
+            {"kind": "lost_answer", "probability": 0.07},
+            {"kind": "reset", "after_effect": True, "probability": 0.02},
             {"kind": "error", "after_effect": True, "body": "html", "status": 502, "probability": 0.02},
+            {"kind": "error", "probability": 0.05},
             {"kind": "rate_limited", "reset_seconds": 1, "probability": 0.05},
             {"kind": "garbage", "probability": 0.05},
-            {"kind": "latency", "latency_ms": 40_000, "probability": self._slow_share},
-            {"kind": "latency", "latency_ms": {"median": 150, "p99": 2_000}},
+            {"kind": "latency", "latency_ms": 40_000, "probability": 0.05 if self._scale.storm_seconds > 300 else 0.01},
         ):
-            self._rules.append((await self._arena.control("faults", "POST", **rule))["id"])
-
-    @property
-    def _slow_share(self) -> float:
-        return 0.05 if self._scale.storm_seconds > 300 else 0.01
+            await self._arena.control("faults", "POST", **rule)
+        # No fault, but the world: every call takes its time.
+        await self._arena.control("faults", "POST", kind="latency", latency_ms={"median": 150, "p99": 2_000})
 
     async def _heal_paystack(self) -> None:
-        for rule in (await self._arena.control("faults", "GET"))["faults"]:
-            self.struck[_named(rule)] = rule["hits"]
+        *faults, always = (await self._arena.control("faults", "GET"))["faults"]
+        self.struck = {_named(rule): rule["hits"] for rule in faults} | {"calls": always["hits"]}
         await self._arena.control("faults", "DELETE")
 
     # Looking
@@ -300,26 +295,21 @@ class Storm:
             return None
 
 
-def _named(rule: Mapping[str, object]) -> str:
-    match rule["kind"]:
-        case "error":
-            return f"HTTP {rule['status']}{', done all the same' if rule['after_effect'] else ''}"
-        case "latency":
-            return f"latency {rule['latency']}"
-        case kind:
+def _named(rule: Mapping[str, Any]) -> str:
+    match rule["kind"], rule["after_effect"]:
+        case "lost_answer", _:
+            return "lost: done, and the connection closed without an answer"
+        case "reset", True:
+            return "lost: done, and the connection reset"
+        case "error", True:
+            return f"lost: done, and answered with an HTML page of status {rule['status']}"
+        case "garbage", _:
+            return "lost: done, and answered with what is no JSON"
+        case "error", False:
+            return f"status {rule['status']}, nothing done"
+        case "rate_limited", _:
+            return "status 429"
+        case "latency", _:
+            return "late by 40 s, twice what Payfleet waits"
+        case kind, _:
             return str(kind)
-
-
-def summary(scale: Scale, happened: Sequence[Happening]) -> list[tuple[Row, str, int, int, list[str]]]:
-    """For each row that is done by the plan: how often it was to happen, how often it did, and why not."""
-    lines: list[tuple[Row, str, int, int, list[str]]] = []
-    for row, wanted in scale.amounts.items():
-        if not wanted:
-            continue
-        tried = [happening for happening in happened if happening.fault.row is row]
-        done = sum(not happening.missed for happening in tried)
-        lines.append((row, TITLES[row], wanted, done, sorted({h.missed for h in tried if h.missed})))
-    return lines
-
-
-__all__ = ["Happening", "Storm", "Weather", "summary"]
