@@ -29,7 +29,7 @@ def test_nothing_is_found_while_payments_and_refunds_flow(fleet: Fleet) -> None:
         report = Report()
         since = timedelta(days=1) + ahead
         check_books(database, Window(since=since, quiet=QUIET), report)
-        paystack = make_paystack(make_settings(fleet.env))
+        paystack = make_paystack(make_settings(fleet.env), database)
         compare_with_paystack(database, paystack, Window(since=since, quiet=QUIET + ahead), report, pause=time.sleep)
         return report
 

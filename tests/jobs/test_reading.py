@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from domain.errors import ErrorCode, UnavailableError
-from jobs.paystack.answers import Answer, Done, NotSent, Refused, Throttled, Unknown
+from jobs.paystack.answers import Answer, Done, NotSent, Refused, Unknown
 from jobs.paystack.reading import read, read_pages
 
 
@@ -17,12 +17,20 @@ def says(*answers: Answer[Any]) -> Callable[[], Answer[Any]]:
 
 def test_it_asks_again_after_what_passes() -> None:
     pauses: list[float] = []
-    call = says(Unknown("lost"), NotSent("no connection"), Throttled(37.0), Unknown("lost"), Done("at last"))
+    call = says(
+        Unknown("lost"),
+        NotSent("no connection"),
+        NotNow(37.0, "its rate limit is reached"),
+        Unknown("lost"),
+        Done("at last"),
+    )
     assert read(call, pauses.append) == "at last"
     assert pauses == [1.0, 2.0, 37.0, 8.0]
 
 
-@pytest.mark.parametrize("answer", [Unknown("lost"), NotSent("no connection"), Throttled(1.0)])
+@pytest.mark.parametrize(
+    "answer", [Unknown("lost"), NotSent("no connection"), NotNow(1.0, "its rate limit is reached")]
+)
 def test_it_gives_up_in_the_end(answer: Answer[Any]) -> None:
     pauses: list[float] = []
     with pytest.raises(UnavailableError, match=r"asking Paystack: (lost|no connection|its rate limit)"):
