@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from domain.errors import ErrorCode, UnavailableError
-from jobs.paystack.answers import Answer, Done, NotSent, Refused, Unknown
+from jobs.paystack.answers import Answer, Done, NotNow, NotSent, Refused, Unknown
 from jobs.paystack.reading import read, read_pages
 
 
@@ -20,7 +20,7 @@ def test_it_asks_again_after_what_passes() -> None:
     call = says(
         Unknown("lost"),
         NotSent("no connection"),
-        NotNow(37.0, "its rate limit is reached"),
+        NotNow(37.0, "not now"),
         Unknown("lost"),
         Done("at last"),
     )
@@ -28,12 +28,10 @@ def test_it_asks_again_after_what_passes() -> None:
     assert pauses == [1.0, 2.0, 37.0, 8.0]
 
 
-@pytest.mark.parametrize(
-    "answer", [Unknown("lost"), NotSent("no connection"), NotNow(1.0, "its rate limit is reached")]
-)
+@pytest.mark.parametrize("answer", [Unknown("lost"), NotSent("no connection"), NotNow(1.0, "no quota left")])
 def test_it_gives_up_in_the_end(answer: Answer[Any]) -> None:
     pauses: list[float] = []
-    with pytest.raises(UnavailableError, match=r"asking Paystack: (lost|no connection|its rate limit)"):
+    with pytest.raises(UnavailableError, match=r"asking Paystack: (lost|no connection|no quota left)"):
         read(lambda: answer, pauses.append)
     assert len(pauses) == 4
 
